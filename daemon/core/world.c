@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Objects of the replicated state and the questions that are asked of it. Records are applied in world_apply.c. */
+#include "daemon/core/world.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void world_init(struct world *world)
+{
+	world->epoch = 0;
+	world->next_number = 1;
+	TAILQ_INIT(&world->nodes);
+	TAILQ_INIT(&world->logs);
+}
+
+void world_fini(struct world *world)
+{
+	while (!TAILQ_EMPTY(&world->logs))
+		world_log_remove(world, TAILQ_FIRST(&world->logs));
+	while (!TAILQ_EMPTY(&world->nodes))
+		world_node_forget(world, TAILQ_FIRST(&world->nodes));
+	world_init(world);
+}
+
+struct world_node *world_node_find(const struct world *world, node_id_t node)
+{
+	struct world_node *it;
+
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->node == node)
+			return it;
+	return NULL;
+}
+
+struct world_node *world_node_get(struct world *world, node_id_t node)
+{
+	struct world_node *it = world_node_find(world, node), *created;
+
+	if (it)
+		return it;
+	created = calloc(1, sizeof(*created));
+	if (!created)
+		return NULL;
+	created->node = node;
+	created->state = NODE_JOINING;
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->node > node)
+			break;
+	if (it)
+		TAILQ_INSERT_BEFORE(it, created, entry);
+	else
+		TAILQ_INSERT_TAIL(&world->nodes, created, entry);
+	return created;
+}
+
+void world_node_forget(struct world *world, struct world_node *node)
+{
+	TAILQ_REMOVE(&world->nodes, node, entry);
+	free(node);
+}
+
+struct world_log *world_log_find(const struct world *world, const char *uuid)
+{
+	struct world_log *log;
+
+	TAILQ_FOREACH (log, &world->logs, entry)
+		if (!strcmp(log->uuid, uuid))
+			return log;
+	return NULL;
+}
+
+struct world_log *world_log_by_number(const struct world *world, uint32_t number)
+{
+	struct world_log *log;
+
+	TAILQ_FOREACH (log, &world->logs, entry)
+		if (log->number == number)
+			return log;
+	return NULL;
+}
+
+struct world_log *world_log_add(struct world *world, const char *uuid, const struct log_shape *shape)
+{
+	struct world_log *log = calloc(1, sizeof(*log));
+
+	if (!log)
+		return NULL;
+	log->number = world->next_number++;
+	strncpy(log->uuid, uuid, sizeof(log->uuid) - 1);
+	log->shape = *shape;
+	TAILQ_INIT(&log->participants);
+	region_set_init(&log->unsynced);
+	region_set_init(&log->ghosts);
+	region_set_init(&log->failed);
+	TAILQ_INSERT_TAIL(&world->logs, log, entry);
+	return log;
+}
+
+void world_log_remove(struct world *world, struct world_log *log)
+{
+	while (!TAILQ_EMPTY(&log->participants))
+		participant_remove(log, TAILQ_FIRST(&log->participants));
+	region_set_fini(&log->unsynced);
+	region_set_fini(&log->ghosts);
+	region_set_fini(&log->failed);
+	TAILQ_REMOVE(&world->logs, log, entry);
+	free(log);
+}
+
+struct participant *participant_find(const struct world_log *log, node_id_t node)
+{
+	struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (it->node == node)
+			return it;
+	return NULL;
+}
+
+struct participant *participant_get(struct world_log *log, node_id_t node, uint64_t boot_id)
+{
+	struct participant *it = participant_find(log, node), *created;
+
+	if (it)
+		return it;
+	created = calloc(1, sizeof(*created));
+	if (!created)
+		return NULL;
+	created->node = node;
+	created->boot_id = boot_id;
+	region_set_init(&created->marks);
+	region_set_init(&created->waiting);
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (it->node > node)
+			break;
+	if (it)
+		TAILQ_INSERT_BEFORE(it, created, entry);
+	else
+		TAILQ_INSERT_TAIL(&log->participants, created, entry);
+	return created;
+}
+
+void participant_remove(struct world_log *log, struct participant *participant)
+{
+	TAILQ_REMOVE(&log->participants, participant, entry);
+	region_set_fini(&participant->marks);
+	region_set_fini(&participant->waiting);
+	free(participant);
+}
+
+struct world_instance *participant_instance(struct participant *participant, luid_t luid)
+{
+	for (unsigned i = 0; i < participant->instance_count; i++)
+		if (participant->instances[i].luid == luid)
+			return &participant->instances[i];
+	return NULL;
+}
+
+bool participant_resumed(const struct participant *participant)
+{
+	for (unsigned i = 0; i < participant->instance_count; i++)
+		if (participant->instances[i].resumed)
+			return true;
+	return false;
+}
+
+bool world_log_resumed(const struct world_log *log)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (participant_resumed(it))
+			return true;
+	return false;
+}
+
+bool world_log_marked(const struct world_log *log, region_t region)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (region_set_contains(&it->marks, region) || region_set_contains(&it->waiting, region))
+			return true;
+	return false;
+}
+
+bool world_log_dirty(const struct world_log *log, region_t region)
+{
+	return region_set_contains(&log->unsynced, region) || region_set_contains(&log->ghosts, region) ||
+	       region_set_contains(&log->failed, region) || world_log_marked(log, region);
+}
+
+void world_log_collect_dirty(const struct world_log *log, struct region_set *ret_dirty)
+{
+	const struct participant *it;
+
+	region_set_copy(ret_dirty, &log->unsynced);
+	region_set_union_with(ret_dirty, &log->ghosts);
+	region_set_union_with(ret_dirty, &log->failed);
+	TAILQ_FOREACH (it, &log->participants, entry) {
+		region_set_union_with(ret_dirty, &it->marks);
+		region_set_union_with(ret_dirty, &it->waiting);
+	}
+}
+
+bool world_log_assembling(const struct world_log *log)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (it->awaited)
+			return true;
+	return false;
+}
+
+const char *world_log_repair_hindrance(const struct world *world, const struct world_log *log)
+{
+	const struct participant *it;
+
+	if (log->repair_barred)
+		return "a leg failed: repair waits until the table was reloaded everywhere";
+	if (log->shape.disk && !log->writer_loaded)
+		return "repair waits for the writer of the log device";
+	TAILQ_FOREACH (it, &log->participants, entry) {
+		const struct world_node *node = world_node_find(world, it->node);
+
+		if (it->awaited)
+			return "repair waits until every former member has spoken or is dead";
+		if (it->tainted)
+			return "a node lost its memory: repair waits until its table was reloaded";
+		if (!node || node->state == NODE_UNDECIDED)
+			return "repair waits for fencing";
+	}
+	return NULL;
+}
+
+bool world_log_claim_granted(const struct world *world, const struct world_log *log)
+{
+	const struct participant *it;
+
+	if (!log->claimed || world_log_repair_hindrance(world, log))
+		return false;
+	/* Marks that wait for this very copy do not hinder it. */
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (region_set_contains(&it->marks, log->claim))
+			return false;
+	return true;
+}
+
+static bool participant_can(const struct world *world, const struct participant *participant)
+{
+	const struct world_node *node = world_node_find(world, participant->node);
+
+	return node && node->state == NODE_READY && participant_resumed(participant);
+}
+
+static node_id_t writer_choose(const struct world *world, const struct world_log *log, bool *ret_all_failed)
+{
+	const struct participant *it;
+	bool failed = false;
+
+	TAILQ_FOREACH (it, &log->participants, entry) {
+		if (!participant_can(world, it))
+			continue;
+		if (!it->device_failed)
+			return it->node;
+		failed = true;
+	}
+	*ret_all_failed = failed;
+	return NODE_NONE;
+}
+
+static void writer_assign(const struct world *world, struct world_log *log)
+{
+	/* An awaited node may be the former writer, cut off with a write in flight (guarantee 6). */
+	if (!log->shape.disk || log->writer != NODE_NONE || world_log_assembling(log))
+		return;
+	log->writer_loaded = false;
+	log->writer = writer_choose(world, log, &log->device_dead);
+	if (log->writer != NODE_NONE)
+		log->device_dead = false;
+}
+
+static void recoverer_assign(const struct world *world, struct world_log *log)
+{
+	const struct participant *it;
+
+	if (log->recoverer != NODE_NONE) {
+		it = participant_find(log, log->recoverer);
+		if (it && (it->awaited || participant_resumed(it)))
+			return;
+		log->recoverer = NODE_NONE;
+		world_log_release(log);
+	}
+	TAILQ_FOREACH (it, &log->participants, entry) {
+		if (!participant_can(world, it))
+			continue;
+		log->recoverer = it->node;
+		return;
+	}
+}
+
+/* Regions of a leg failure become plain out of sync once no instance is left that was told IN_SYNC 1 for them. */
+static void failures_settle(struct world_log *log)
+{
+	const struct participant *it;
+
+	if (!log->repair_barred && region_set_is_empty(&log->failed))
+		return;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		for (unsigned i = 0; i < it->instance_count; i++)
+			if (it->instances[i].failure_generation < log->failure_generation)
+				return;
+	region_set_union_with(&log->unsynced, &log->failed);
+	region_set_subtract(&log->ghosts, &log->unsynced);
+	region_set_clear(&log->failed);
+	log->repair_barred = false;
+}
+
+void world_log_assign_roles(struct world *world, struct world_log *log)
+{
+	failures_settle(log);
+	writer_assign(world, log);
+	recoverer_assign(world, log);
+}
+
+void world_log_release(struct world_log *log)
+{
+	struct participant *it;
+
+	log->claimed = false;
+	TAILQ_FOREACH (it, &log->participants, entry) {
+		if (!it->waiting_batch)
+			continue;
+		region_set_union_with(&it->marks, &it->waiting);
+		region_set_clear(&it->waiting);
+		it->batch = it->waiting_batch;
+		it->waiting_batch = 0;
+	}
+}
+
+bool world_log_reap(struct world *world, struct world_log *log)
+{
+	if (!TAILQ_EMPTY(&log->participants))
+		return false;
+	world_log_remove(world, log);
+	return true;
+}

@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What each ordered record, and each death, does to the replicated state. */
+#include "daemon/core/world.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* All regions of a log whose dirt is not known exactly become ghosts; out of sync stays out of sync (hazard B10). */
+static void ghosts_all(struct world_log *log)
+{
+	region_set_add_range(&log->ghosts, 0, log->shape.region_count);
+	region_set_subtract(&log->ghosts, &log->unsynced);
+}
+
+static void ghosts_from(struct world_log *log, const struct region_set *regions)
+{
+	region_set_union_with(&log->ghosts, regions);
+	region_set_subtract(&log->ghosts, &log->unsynced);
+}
+
+static void participant_bury(struct world_log *log, struct participant *participant)
+{
+	ghosts_from(log, &participant->marks);
+	ghosts_from(log, &participant->waiting);
+	/* Nobody knows its marks: a core log has no device that would (hazard A5). */
+	if (participant->tainted || (participant->awaited && !log->shape.disk))
+		ghosts_all(log);
+	participant_remove(log, participant);
+}
+
+/* The daemon of a node is gone, and with it every write it had in flight: descriptors are closed when its last thread
+ * has ended. Its kernel may still copy: the recoverer's role stays. */
+static void daemon_gone(struct world_log *log, node_id_t node)
+{
+	if (log->writer == node) {
+		log->writer = NODE_NONE;
+		log->writer_loaded = false;
+		log->memory_is_truth = false;
+	}
+	if (log->recoverer == node && log->claimed)
+		world_log_release(log);
+}
+
+void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
+{
+	struct world_node *entry = world_node_find(world, node);
+	struct world_log *log, *next;
+
+	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
+		struct participant *participant = participant_find(log, node);
+
+		next = TAILQ_NEXT(log, entry);
+		if (!participant || (boot_id && participant->boot_id != boot_id))
+			continue;
+		daemon_gone(log, node);
+		participant_bury(log, participant);
+		if (!world_log_reap(world, log))
+			world_log_assign_roles(world, log);
+	}
+	if (entry && (entry->state == NODE_GONE || entry->state == NODE_UNDECIDED) &&
+	    (!boot_id || entry->boot_id == boot_id))
+		world_node_forget(world, entry);
+}
+
+void world_node_left(struct world *world, node_id_t node, bool node_down)
+{
+	struct world_node *entry = world_node_find(world, node);
+	struct world_log *log;
+	bool wanted = false;
+
+	if (!entry)
+		return;
+	entry->state = node_down ? NODE_UNDECIDED : NODE_GONE;
+	entry->incarnation = 0;
+	TAILQ_FOREACH (log, &world->logs, entry) {
+		if (!participant_find(log, node))
+			continue;
+		wanted = true;
+		/* A node that is cut off may have a write in flight until it is known dead (guarantee 6). */
+		if (!node_down)
+			daemon_gone(log, node);
+		world_log_assign_roles(world, log);
+	}
+	if (!wanted)
+		world_node_forget(world, entry);
+}
+
+int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint64_t incarnation)
+{
+	struct world_node *entry = world_node_get(world, node);
+	struct world_log *log, *next;
+
+	if (!entry)
+		return -ENOMEM;
+	entry->boot_id = boot_id;
+	entry->incarnation = incarnation;
+	entry->state = NODE_JOINING;
+	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
+		struct participant *participant = participant_find(log, node);
+
+		next = TAILQ_NEXT(log, entry);
+		if (!participant)
+			continue;
+		daemon_gone(log, node);
+		if (participant->boot_id == boot_id) {
+			participant->awaited = true;
+			continue;
+		}
+		/* The former boot of this node is proven dead (hazard A10). */
+		if (log->recoverer == node)
+			log->recoverer = NODE_NONE;
+		participant_bury(log, participant);
+		if (!world_log_reap(world, log))
+			world_log_assign_roles(world, log);
+	}
+	return 0;
+}
+
+static bool shape_fits(const struct world_log *log, const struct log_shape *shape)
+{
+	return log->shape.disk == shape->disk && log->shape.region_count == shape->region_count &&
+	       log->shape.region_size_sectors == shape->region_size_sectors &&
+	       log->shape.length_sectors == shape->length_sectors;
+}
+
+/* Only while nothing is resumed: a grown or shrunk mirror keeps what it knows of the regions that remain. */
+static bool log_reshape(struct world_log *log, const struct log_shape *shape)
+{
+	uint64_t old = log->shape.region_count;
+	struct participant *it;
+
+	if (world_log_resumed(log) || log->shape.disk != shape->disk)
+		return false;
+	if (log->shape.region_size_sectors != shape->region_size_sectors) {
+		region_set_clear(&log->ghosts);
+		region_set_clear(&log->failed);
+		region_set_clear(&log->unsynced);
+		old = 0;
+	}
+	region_set_remove_range(&log->unsynced, shape->region_count, UINT64_C(1) << 32);
+	region_set_remove_range(&log->ghosts, shape->region_count, UINT64_C(1) << 32);
+	region_set_remove_range(&log->failed, shape->region_count, UINT64_C(1) << 32);
+	TAILQ_FOREACH (it, &log->participants, entry) {
+		region_set_remove_range(&it->marks, shape->region_count, UINT64_C(1) << 32);
+		region_set_remove_range(&it->waiting, shape->region_count, UINT64_C(1) << 32);
+	}
+	if (shape->region_count > old && (old == 0 || shape->sync_mode != SHAPE_NOSYNC))
+		region_set_add_range(&log->unsynced, old, shape->region_count);
+	log->shape = *shape;
+	log->writer_loaded = false;
+	return true;
+}
+
+static struct world_log *log_found(struct world *world, const char *uuid, const struct log_shape *shape)
+{
+	struct world_log *log = world_log_add(world, uuid, shape);
+
+	if (!log)
+		return NULL;
+	log->phase = shape->disk ? LOG_LOADING : LOG_OPEN;
+	if (!shape->disk && shape->sync_mode != SHAPE_NOSYNC)
+		region_set_add_range(&log->unsynced, 0, shape->region_count);
+	return log;
+}
+
+static struct world_log *apply_resume(struct world *world, node_id_t sender, const struct record *record)
+{
+	struct world_log *log = world_log_find(world, record->uuid);
+	const struct world_node *node = world_node_find(world, sender);
+	struct participant *participant;
+	struct world_instance *instance;
+
+	if (log && !shape_fits(log, &record->shape) && !log_reshape(log, &record->shape))
+		return log;
+	if (!log)
+		log = log_found(world, record->uuid, &record->shape);
+	participant = log && node ? participant_get(log, sender, node->boot_id) : NULL;
+	if (!participant)
+		return log;
+	instance = participant_instance(participant, record->luid);
+	if (!instance) {
+		if (participant->instance_count == PARTICIPANT_INSTANCES_MAX)
+			return log;
+		instance = &participant->instances[participant->instance_count++];
+		*instance = (struct world_instance){.luid = record->luid};
+	}
+	instance->resumed = true;
+	instance->failure_generation = log->failure_generation;
+	/* A new table may reach a device that the old one did not. */
+	participant->device_failed = false;
+	/* Held through a suspend: a failed cache flush leaves no other trace (hazard A7). */
+	region_set_subtract(&participant->marks, &record->regions);
+	ghosts_from(log, &record->regions);
+	if (record->flag) {
+		participant->tainted = true;
+		ghosts_all(log);
+	}
+	world_log_assign_roles(world, log);
+	return log;
+}
+
+static struct world_log *apply_suspended(struct world *world, node_id_t sender, const struct record *record)
+{
+	struct world_log *log = world_log_by_number(world, record->log);
+	struct participant *participant = log ? participant_find(log, sender) : NULL;
+	struct world_instance *instance = participant ? participant_instance(participant, record->luid) : NULL;
+
+	if (!instance)
+		return log;
+	instance->resumed = false;
+	if (log->writer == sender && !participant_resumed(participant)) {
+		log->writer = NODE_NONE;
+		log->memory_is_truth = log->writer_loaded;
+		log->writer_loaded = false;
+	}
+	world_log_assign_roles(world, log);
+	return log;
+}
+
+static struct world_log *apply_destroyed(struct world *world, node_id_t sender, const struct record *record)
+{
+	struct world_log *log = world_log_by_number(world, record->log);
+	struct participant *participant = log ? participant_find(log, sender) : NULL;
+	struct world_instance *instance;
+
+	if (!participant)
+		return log;
+	apply_suspended(world, sender, record);
+	instance = participant_instance(participant, record->luid);
+	if (instance)
+		*instance = participant->instances[--participant->instance_count];
+	region_set_subtract(&participant->marks, &record->regions);
+	ghosts_from(log, &record->regions);
+	if (participant->instance_count == 0)
+		participant_bury(log, participant);
+	if (world_log_reap(world, log))
+		return NULL;
+	world_log_assign_roles(world, log);
+	return log;
+}
+
+static void apply_mark(struct world *world, struct world_log *log, struct participant *participant,
+		       const struct record *record)
+{
+	bool copying = world_log_claim_granted(world, log) && region_set_contains(&record->regions, log->claim);
+
+	/* Marks commit in the order of their batches, so one that waits holds up those behind it. */
+	if (copying || participant->waiting_batch) {
+		region_set_union_with(&participant->waiting, &record->regions);
+		participant->waiting_batch = record->batch;
+		return;
+	}
+	region_set_union_with(&participant->marks, &record->regions);
+	participant->batch = record->batch;
+}
+
+static void apply_failed(struct world_log *log, const struct record *record)
+{
+	log->failure_generation++;
+	log->repair_barred = true;
+	if (record->region < log->shape.region_count && !region_set_contains(&log->unsynced, record->region))
+		region_set_add(&log->failed, record->region);
+}
+
+static void apply_claim(struct world_log *log, node_id_t sender, const struct record *record)
+{
+	if (log->recoverer == sender && !log->claimed && region_set_contains(&log->ghosts, record->region)) {
+		log->claimed = true;
+		log->claim = record->region;
+	}
+}
+
+static void apply_release(struct world_log *log, node_id_t sender, const struct record *record)
+{
+	if (log->recoverer != sender || !log->claimed || log->claim != record->region)
+		return;
+	/* SET_REGION_SYNC(r, 0) of anybody ends the repair without success (hazard A12). */
+	if (record->flag && !log->repair_barred)
+		region_set_remove(&log->ghosts, record->region);
+	world_log_release(log);
+}
+
+static void apply_writer_failed(struct world *world, struct world_log *log, struct participant *participant)
+{
+	participant->device_failed = true;
+	if (log->writer == participant->node) {
+		log->writer = NODE_NONE;
+		log->memory_is_truth = log->writer_loaded;
+		log->writer_loaded = false;
+	}
+	/* A log whose first reader fails knows nothing: everything is dirty, whatever nosync says (hazard B6). */
+	if (log->phase == LOG_LOADING) {
+		region_set_add_range(&log->unsynced, 0, log->shape.region_count);
+		log->phase = LOG_OPEN;
+	}
+	world_log_assign_roles(world, log);
+}
+
+static void apply_ready(struct world *world, node_id_t sender, const struct record *record)
+{
+	struct world_node *node = world_node_find(world, sender);
+	struct world_log *log, *next;
+
+	if (!node)
+		return;
+	node->state = NODE_READY;
+	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
+		struct participant *participant = participant_find(log, sender);
+
+		next = TAILQ_NEXT(log, entry);
+		if (participant && participant->awaited) {
+			participant->awaited = false;
+			if (record->flag) { /* it lost its memory: what others know of it stays (hazard A10) */
+				participant->tainted = true;
+				ghosts_all(log);
+			} else {
+				participant_bury(log, participant);
+			}
+		}
+		if (!world_log_reap(world, log))
+			world_log_assign_roles(world, log);
+	}
+}
+
+static void apply_node_down(struct world *world, const struct record *record)
+{
+	struct world_node *node = world_node_find(world, record->node);
+	struct world_log *log;
+
+	if (node && node->state != NODE_GONE)
+		return;
+	TAILQ_FOREACH (log, &world->logs, entry)
+		if (participant_find(log, record->node))
+			break;
+	if (!log)
+		return;
+	node = world_node_get(world, record->node);
+	if (!node)
+		return;
+	node->boot_id = participant_find(log, record->node)->boot_id;
+	node->state = NODE_UNDECIDED;
+	node->incarnation = 0;
+}
+
+static struct world_log *apply_to_log(struct world *world, node_id_t sender, const struct record *record)
+{
+	struct world_log *log = world_log_by_number(world, record->log);
+	struct participant *participant = log ? participant_find(log, sender) : NULL;
+
+	if (!participant)
+		return NULL;
+	switch (record->type) {
+	case RECORD_MARK: apply_mark(world, log, participant, record); break;
+	case RECORD_CLEAR:
+		region_set_subtract(&participant->marks, &record->regions);
+		region_set_subtract(&participant->waiting, &record->regions);
+		break;
+	case RECORD_SYNCED:
+		if (log->recoverer == sender)
+			region_set_subtract(&log->unsynced, &record->regions);
+		break;
+	case RECORD_FAILED: apply_failed(log, record); break;
+	case RECORD_CLAIM: apply_claim(log, sender, record); break;
+	case RECORD_RELEASE: apply_release(log, sender, record); break;
+	case RECORD_WRITER_FAILED: apply_writer_failed(world, log, participant); break;
+	default: break; /* COMMIT, ACK, WANT: no state */
+	}
+	return log;
+}
+
+struct world_log *world_apply(struct world *world, node_id_t sender, const struct record *record)
+{
+	switch (record->type) {
+	case RECORD_RESUME: return apply_resume(world, sender, record);
+	case RECORD_SUSPENDED: return apply_suspended(world, sender, record);
+	case RECORD_DESTROYED: return apply_destroyed(world, sender, record);
+	case RECORD_READY: apply_ready(world, sender, record); return NULL;
+	case RECORD_NODE_DOWN: apply_node_down(world, record); return NULL;
+	case RECORD_NODE_DEAD: {
+		const struct world_node *node = world_node_find(world, record->node);
+
+		/* A node that is back in the view is not dead, whoever says so. */
+		if (!node || node->state == NODE_UNDECIDED || node->state == NODE_GONE)
+			world_node_dead(world, record->node, record->boot_id);
+		return NULL;
+	}
+	default: return apply_to_log(world, sender, record);
+	}
+}
+
+static void speech_merge(struct world_log *log, const struct speech *speech)
+{
+	struct region_set told;
+
+	region_set_init(&told);
+	/* Told IN_SYNC 1 anywhere: never back to out of sync, a ghost instead (hazard A3). */
+	region_set_copy(&told, &log->unsynced);
+	region_set_subtract(&told, &speech->unsynced);
+	region_set_subtract(&log->unsynced, &told);
+	region_set_union_with(&log->ghosts, &told);
+	if (log->cold) { /* no ready member knows better: whatever anybody holds dirty is dirty */
+		region_set_copy(&told, &speech->unsynced);
+		region_set_union_with(&told, &speech->ghosts);
+		region_set_subtract(&told, &log->unsynced);
+		region_set_union_with(&log->ghosts, &told);
+		region_set_union_with(&log->failed, &speech->failed);
+	}
+	if (!region_set_is_empty(&log->failed))
+		log->repair_barred = true;
+	region_set_fini(&told);
+}
+
+static struct world_log *speech_log(struct world *world, const struct speech *speech)
+{
+	struct world_log *log = world_log_find(world, speech->uuid);
+
+	if (log || speech->instance_count == 0)
+		return log;
+	log = world_log_add(world, speech->uuid, &speech->shape);
+	if (!log)
+		return NULL;
+	log->phase = LOG_OPEN;
+	log->cold = true;
+	region_set_copy(&log->unsynced, &speech->unsynced);
+	region_set_copy(&log->ghosts, &speech->ghosts);
+	region_set_copy(&log->failed, &speech->failed);
+	log->failure_generation = 0;
+	for (unsigned i = 0; i < speech->instance_count; i++)
+		if (speech->instances[i].failure_generation > log->failure_generation)
+			log->failure_generation = speech->instances[i].failure_generation;
+	log->repair_barred = !region_set_is_empty(&log->failed);
+	return log;
+}
+
+static void speech_former(struct world *world, struct world_log *log, node_id_t sender, const struct speech *speech)
+{
+	for (unsigned i = 0; i < speech->former_count; i++) {
+		node_id_t former = speech->former[i].node;
+		const struct world_node *node = world_node_find(world, former);
+		struct participant *participant;
+
+		if (former == sender || participant_find(log, former))
+			continue;
+		/* Here already, and it did not speak for the log, or will: then its READY settles it. */
+		if (node && node->state == NODE_READY && node->boot_id == speech->former[i].boot_id)
+			continue;
+		participant = participant_get(log, former, speech->former[i].boot_id);
+		if (!participant)
+			continue;
+		participant->awaited = true;
+		/* Another boot of it is here: the one that was a member is dead. */
+		if (node && node->boot_id != speech->former[i].boot_id && node->state != NODE_UNDECIDED)
+			participant_bury(log, participant);
+	}
+}
+
+struct world_log *world_apply_speech(struct world *world, node_id_t sender, const struct speech *speech)
+{
+	struct world_log *log = speech_log(world, speech);
+	const struct world_node *node = world_node_find(world, sender);
+	struct participant *participant;
+	bool copying;
+
+	if (!log || !node || !shape_fits(log, &speech->shape))
+		return log;
+	speech_merge(log, speech);
+	copying = world_log_claim_granted(world, log) && region_set_contains(&speech->marks, log->claim);
+	participant = participant_get(log, sender, node->boot_id);
+	if (!participant)
+		return log;
+	participant->awaited = false;
+	participant->tainted = participant->tainted || speech->tainted;
+	participant->boot_id = node->boot_id;
+	memcpy(participant->instances, speech->instances, sizeof(participant->instances));
+	participant->instance_count = speech->instance_count;
+	region_set_clear(&participant->waiting);
+	participant->waiting_batch = 0;
+	if (copying) {
+		region_set_copy(&participant->waiting, &speech->marks);
+		participant->waiting_batch = speech->batch;
+	} else {
+		region_set_copy(&participant->marks, &speech->marks);
+		participant->batch = speech->batch;
+	}
+	if (participant->tainted)
+		ghosts_all(log);
+	region_set_subtract(&log->ghosts, &log->unsynced);
+	if (log->cold)
+		speech_former(world, log, sender, speech);
+	if (participant->instance_count == 0)
+		participant_bury(log, participant);
+	if (world_log_reap(world, log))
+		return NULL;
+	log->cold = log->cold && world_log_assembling(log);
+	world_log_assign_roles(world, log);
+	return log;
+}
+
+struct world_log *world_apply_device(struct world *world, node_id_t sender, uint32_t number,
+				     const struct region_set *dirty)
+{
+	struct world_log *log = world_log_by_number(world, number);
+	struct region_set known, only;
+
+	if (!log || log->writer != sender || log->writer_loaded)
+		return log;
+	log->writer_loaded = true;
+	if (log->phase == LOG_LOADING) {
+		region_set_copy(&log->unsynced, dirty);
+		region_set_subtract(&log->ghosts, &log->unsynced);
+		log->phase = LOG_OPEN;
+	} else if (!log->memory_is_truth) {
+		/* Dirty on the device alone: a mark that the former writer committed and nobody else saw (hazard B6). */
+		region_set_init(&known);
+		region_set_init(&only);
+		world_log_collect_dirty(log, &known);
+		region_set_copy(&only, dirty);
+		region_set_subtract(&only, &known);
+		region_set_union_with(&log->ghosts, &only);
+		region_set_fini(&only);
+		region_set_fini(&known);
+	}
+	log->memory_is_truth = false;
+	return log;
+}
