@@ -66,6 +66,8 @@ void bytes_writer_truncate(struct bytes_writer *writer, size_t size_bytes);
 uint8_t *bytes_writer_steal(struct bytes_writer *writer, size_t *ret_size_bytes);
 
 /* Fixed places in memory, for formats that are not streams. */
+#define BYTES_VARINT_MAX 10
+size_t bytes_put_varint(uint8_t at[BYTES_VARINT_MAX], uint64_t value); /* returns the bytes used */
 uint16_t bytes_get_u16(const uint8_t *at);
 uint32_t bytes_get_u32(const uint8_t *at);
 uint64_t bytes_get_u64(const uint8_t *at);

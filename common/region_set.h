@@ -85,6 +85,20 @@ void region_set_copy_range(struct region_set *dst, const struct region_set *src,
 			   uint64_t end);
 
 /*
+ * Adding many runs in ascending order, quicker than one by one: begin, any number of runs, end. The set must
+ * not be used in between. Runs may touch, they must not overlap.
+ */
+#define REGION_SET_BULK 512
+struct region_set_builder {
+	struct region_set *set;
+	size_t count;
+	uint32_t regions[REGION_SET_BULK];
+};
+void region_set_build_begin(struct region_set_builder *builder, struct region_set *set);
+void region_set_build_run(struct region_set_builder *builder, uint64_t first, uint64_t end);
+void region_set_build_end(struct region_set_builder *builder);
+
+/*
  * Append the canonical form: varint number of runs, then for each run in ascending order varint distance and
  * varint length - 1. The distance is counted from 0 for the first run, and from one after the end of the run
  * before for the others (two runs never touch). Equal sets give equal bytes, whatever was done to them

@@ -35,7 +35,8 @@ struct constructor {
 	uint64_t length_sectors;      /* of the mirror, > 0 */
 	bool disk;		      /* clustered-disk; else clustered-core */
 	uint32_t major, minor;	      /* of the log device; 0 for a core log */
-	uint64_t region_size_sectors; /* power of two, >= 2 */
+	uint64_t region_size_sectors; /* power of two, 2 .. 2^31: the kernel keeps it in 32 bits
+					 (userspace_ctr()) */
 	uint64_t region_count;	      /* 1 .. LOG_REGIONS_MAX, the last region may be partial */
 	enum sync_mode sync_mode;
 	bool block_on_error;
