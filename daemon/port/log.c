@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/port/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <qb/qblog.h>
+
+#define LINE_BYTES     501
+#define BLACKBOX_BYTES (512 * 1024)
+
+static int target_filter(int32_t target, uint8_t priority)
+{
+	return qb_log_filter_ctl(target, QB_LOG_FILTER_ADD, QB_LOG_FILTER_FILE, "*", priority);
+}
+
+/* The flight recorder lies in /dev/shm: a host without room there still gets its daemon. */
+static void blackbox_start(void)
+{
+	if (qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, BLACKBOX_BYTES) != 0 ||
+	    qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_ENABLED, QB_TRUE) != 0 ||
+	    target_filter(QB_LOG_BLACKBOX, LOG_DEBUG) != 0)
+		log_write(LOG_WARNING, "no flight recorder: `mirrorlogctl dump` will have nothing to show");
+}
+
+int log_start(bool to_stderr)
+{
+	int32_t target = to_stderr ? QB_LOG_STDERR : QB_LOG_SYSLOG;
+	int32_t other = to_stderr ? QB_LOG_SYSLOG : QB_LOG_STDERR;
+
+	qb_log_init("mirrorlogd", LOG_DAEMON, LOG_INFO);
+	(void)qb_log_ctl(other, QB_LOG_CONF_ENABLED, QB_FALSE);
+	qb_log_filter_ctl(target, QB_LOG_FILTER_CLEAR_ALL, QB_LOG_FILTER_FILE, "*", LOG_TRACE);
+	if (target_filter(target, to_stderr ? LOG_DEBUG : LOG_INFO) != 0)
+		return -ENOMEM;
+	if (to_stderr)
+		qb_log_format_set(target, "%T %7p %b");
+	else
+		(void)qb_log_ctl(target, QB_LOG_CONF_THREADED, QB_TRUE);
+	(void)qb_log_ctl(target, QB_LOG_CONF_ENABLED, QB_TRUE);
+	blackbox_start();
+	return 0;
+}
+
+int log_thread_start(void)
+{
+	return qb_log_thread_start();
+}
+
+void log_stop(void)
+{
+	qb_log_fini();
+}
+
+void log_write(int priority, const char *format, ...)
+{
+	char line[LINE_BYTES];
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	/* One call site a priority, whatever the text: libqb filters by call site. */
+	qb_log_from_external_source(__func__, __FILE__, "%s", (uint8_t)priority, __LINE__, 0, line);
+}
+
+int log_dump(const char *path)
+{
+	ssize_t written = qb_log_blackbox_write_to_file(path);
+
+	return written < 0 ? (int)written : 0;
+}
