@@ -5,7 +5,8 @@
 
 #include "daemon/core/core.h"
 
-/* Called in the thread of the loop only. The event is borrowed for the call; `now_ns` is filled in by the sink. */
+/* Called in the thread of the loop only. The event is borrowed for the call; `now_ns` is filled in by the
+ * sink. */
 struct event_sink {
 	void (*post)(void *context, const struct event *event);
 	void *context;

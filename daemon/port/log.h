@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The log of the daemon, over libqb: syslog (written by a thread of its own, so that a full /dev/log never blocks the
- * I/O path of the host), stderr for -D, and a flight recorder in shared memory that is always on.
+ * The log of the daemon, over libqb: syslog (written by a thread of its own, so that a full /dev/log never
+ * blocks the I/O path of the host), stderr for -D, and a flight recorder in shared memory that is always on.
  *
  * The functions are for any thread, unless said otherwise.
  */
@@ -12,13 +12,13 @@
 #include <syslog.h>
 
 /*
- * Start logging. `to_stderr`: all down to LOG_DEBUG goes to stderr, nothing to syslog. Main thread, once; before it,
- * log_write() goes nowhere. Returns 0, or -ENOMEM.
+ * Start logging. `to_stderr`: all down to LOG_DEBUG goes to stderr, nothing to syslog. Main thread, once;
+ * before it, log_write() goes nowhere. Returns 0, or -ENOMEM.
  */
 int log_start(bool to_stderr);
 
-/* Start the thread that writes to syslog: after the daemon is in the background, for threads do not survive a fork.
- * Returns 0 or a negative errno. */
+/* Start the thread that writes to syslog: after the daemon is in the background, for threads do not survive a
+ * fork. Returns 0 or a negative errno. */
 int log_thread_start(void);
 
 /* Write what is queued and close all targets. Main thread. */
