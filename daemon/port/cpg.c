@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/port/cpg.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <corosync/cpg.h>
+
+#include "daemon/port/connector.h"
+#include "daemon/port/log.h"
+
+/* How soon what corosync could not take is tried again. */
+#define RETRY_NS (UINT64_C(5) * 1000000)
+/* Messages taken in one turn of the loop: the kernel's requests wait behind them. */
+#define DISPATCH_MAX 32
+/* A join is refused while the ring re-forms, which takes a moment. */
+#define JOIN_TRIES    20
+#define JOIN_PAUSE_NS 50000000
+
+struct message {
+	TAILQ_ENTRY(message) entry;
+	size_t size;
+	uint8_t bytes[];
+};
+
+/* The process that speaks for a node. */
+struct speaker {
+	node_id_t node;
+	uint32_t pid;
+};
+
+struct cpg_port {
+	struct port_config config;
+	void (*refused_fn)(void *context);
+	node_id_t node;
+	struct connector *connector;
+	cpg_handle_t handle;
+	int fd;
+	bool handle_open; /* written by the connector's thread, read after it is done */
+	bool connected;	  /* in the loop */
+	bool in_dispatch, broken, refused;
+	bool told; /* that corosync is away, or that something else is wrong with it */
+	struct speaker speakers[CPG_MEMBERS_MAX];
+	size_t speaker_count;
+	TAILQ_HEAD(messages, message) messages;
+	bool retry_armed;
+	qb_loop_timer_handle retry_timer;
+};
+
+static void event_tell(const struct cpg_port *cpg, const struct event *event)
+{
+	event_sink_post(&cpg->config.sink, event);
+}
+
+static void queue_drop(struct cpg_port *cpg)
+{
+	struct message *message;
+
+	while ((message = TAILQ_FIRST(&cpg->messages)) != NULL) {
+		TAILQ_REMOVE(&cpg->messages, message, entry);
+		free(message);
+	}
+	if (cpg->retry_armed)
+		(void)qb_loop_timer_del(cpg->config.loop, cpg->retry_timer);
+	cpg->retry_armed = false;
+}
+
+/* --- losing corosync --------------------------------------------------------------------------------------
+ */
+
+static void connection_lose(struct cpg_port *cpg)
+{
+	struct event event = {.type = EVENT_CLUSTER_LOST};
+	int error;
+
+	(void)qb_loop_poll_del(cpg->config.loop, cpg->fd);
+	(void)cpg_finalize(cpg->handle);
+	cpg->connected = cpg->broken = cpg->handle_open = false;
+	cpg->speaker_count = 0;
+	queue_drop(cpg);
+	log_write(LOG_ERR, "lost the connection to corosync; trying once a second to get it back");
+	event_tell(cpg, &event);
+	error = connector_start(cpg->connector);
+	if (error != 0)
+		log_write(LOG_ERR, "cannot start a thread to reach corosync: %s", strerror(-error));
+}
+
+static void connection_lose_job(void *data)
+{
+	struct cpg_port *cpg = data;
+
+	if (cpg->connected && cpg->broken)
+		connection_lose(cpg);
+}
+
+/* The connection is of no use any more. Told a little later: not inside a callback of libcpg, nor of an
+ * effect. */
+static void connection_break(struct cpg_port *cpg, const char *what, cs_error_t error)
+{
+	if (cpg->broken)
+		return;
+	cpg->broken = true;
+	log_write(LOG_ERR, "corosync: %s: %s", what, cs_strerror(error));
+	if (!cpg->in_dispatch &&
+	    qb_loop_job_add(cpg->config.loop, QB_LOOP_HIGH, cpg, connection_lose_job) != 0)
+		abort(); /* no memory for a job: see port_alloc() */
+}
+
+/* --- sending ----------------------------------------------------------------------------------------------
+ */
+
+static cs_error_t message_send(struct cpg_port *cpg, const uint8_t *bytes, size_t size)
+{
+	struct iovec vector = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+
+	return cpg_mcast_joined(cpg->handle, CPG_TYPE_AGREED, &vector, 1);
+}
+
+static bool sent_later(cs_error_t error)
+{
+	return error == CS_ERR_TRY_AGAIN || error == CS_ERR_INTERRUPT;
+}
+
+static void queue_retry(void *data);
+
+static void retry_arm(struct cpg_port *cpg)
+{
+	if (cpg->retry_armed)
+		return;
+	if (qb_loop_timer_add(cpg->config.loop, QB_LOOP_HIGH, RETRY_NS, cpg, queue_retry,
+			      &cpg->retry_timer) != 0)
+		abort(); /* see port_alloc() */
+	cpg->retry_armed = true;
+}
+
+static void queue_retry(void *data)
+{
+	struct cpg_port *cpg = data;
+	struct message *message;
+
+	cpg->retry_armed = false;
+	while ((message = TAILQ_FIRST(&cpg->messages)) != NULL) {
+		cs_error_t error = message_send(cpg, message->bytes, message->size);
+
+		if (sent_later(error)) {
+			retry_arm(cpg);
+			return;
+		}
+		if (error != CS_OK) {
+			connection_break(cpg, "multicast", error);
+			return;
+		}
+		TAILQ_REMOVE(&cpg->messages, message, entry);
+		free(message);
+	}
+}
+
+static void queue_append(struct cpg_port *cpg, const uint8_t *bytes, size_t size)
+{
+	struct message *message = port_alloc(sizeof(*message) + size);
+
+	message->size = size;
+	memcpy(message->bytes, bytes, size);
+	TAILQ_INSERT_TAIL(&cpg->messages, message, entry);
+	retry_arm(cpg);
+}
+
+void cpg_port_send(struct cpg_port *cpg, const struct effect *effect)
+{
+	const uint8_t *bytes = effect->send.bytes;
+	size_t size = effect->send.size;
+	cs_error_t error;
+
+	assert(effect->type == EFFECT_SEND);
+	if (!cpg->connected || cpg->broken || cpg->refused)
+		return;
+	if (!TAILQ_EMPTY(&cpg->messages)) {
+		queue_append(cpg, bytes, size);
+		return;
+	}
+	error = message_send(cpg, bytes, size);
+	if (sent_later(error))
+		queue_append(cpg, bytes, size);
+	else if (error != CS_OK)
+		connection_break(cpg, "multicast", error);
+}
+
+/* --- views
+ * -------------------------------------------------------------------------------------------------- */
+
+/* CPG knows processes, the core knows nodes. A second process of a node, until it has understood that it is
+ * not wanted, neither joins nor leaves nor speaks. */
+static struct speaker *speaker_find(struct cpg_port *cpg, node_id_t node)
+{
+	for (size_t i = 0; i < cpg->speaker_count; i++)
+		if (cpg->speakers[i].node == node)
+			return &cpg->speakers[i];
+	return NULL;
+}
+
+static enum view_reason reason_map(uint32_t reason)
+{
+	switch (reason) {
+	case CPG_REASON_JOIN: return VIEW_JOIN;
+	case CPG_REASON_LEAVE: return VIEW_LEAVE;
+	case CPG_REASON_NODEDOWN: return VIEW_NODE_DOWN;
+	case CPG_REASON_NODEUP: return VIEW_NODE_UP;
+	default: return VIEW_PROCESS_DOWN;
+	}
+}
+
+static bool second_of_node(const struct cpg_port *cpg, const struct cpg_address *members, size_t count)
+{
+	bool own = false, other = false;
+
+	for (size_t i = 0; i < count; i++) {
+		if (members[i].nodeid != cpg->node)
+			continue;
+		if (members[i].pid == (uint32_t)getpid())
+			own = true;
+		else
+			other = true;
+	}
+	return own && other && speaker_find((struct cpg_port *)(uintptr_t)cpg, cpg->node) == NULL;
+}
+
+static size_t speakers_leave(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
+			     struct view_change *ret_changes)
+{
+	size_t changes = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct speaker *speaker = speaker_find(cpg, list[i].nodeid);
+
+		if (speaker == NULL || speaker->pid != list[i].pid)
+			continue;
+		*speaker = cpg->speakers[--cpg->speaker_count];
+		ret_changes[changes++] =
+		    (struct view_change){.node = list[i].nodeid, .reason = reason_map(list[i].reason)};
+	}
+	return changes;
+}
+
+static size_t speakers_join(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
+			    struct view_change *ret_changes, size_t changes)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (speaker_find(cpg, list[i].nodeid) != NULL || cpg->speaker_count == CPG_MEMBERS_MAX)
+			continue;
+		cpg->speakers[cpg->speaker_count++] =
+		    (struct speaker){.node = list[i].nodeid, .pid = list[i].pid};
+		ret_changes[changes++] =
+		    (struct view_change){.node = list[i].nodeid, .reason = reason_map(list[i].reason)};
+	}
+	return changes;
+}
+
+/* `joined` counts members whose join was not told, which happens to ourselves: all are there before us. */
+static void view_tell(struct cpg_port *cpg, const struct cpg_address *members, size_t member_count,
+		      const struct cpg_address *left, size_t left_count, const struct cpg_address *joined,
+		      size_t joined_count)
+{
+	struct view_change left_changes[CPG_MEMBERS_MAX], joined_changes[CPG_MEMBERS_MAX];
+	struct cpg_address silent[CPG_MEMBERS_MAX];
+	node_id_t nodes[CPG_MEMBERS_MAX];
+	struct event event = {.type = EVENT_VIEW};
+
+	event.view.left_count = speakers_leave(cpg, left, left_count, left_changes);
+	event.view.joined_count = speakers_join(cpg, joined, joined_count, joined_changes, 0);
+	for (size_t i = 0; i < member_count; i++) {
+		silent[i] = members[i];
+		silent[i].reason = CPG_REASON_JOIN;
+	}
+	event.view.joined_count =
+	    speakers_join(cpg, silent, member_count, joined_changes, event.view.joined_count);
+	for (size_t i = 0; i < cpg->speaker_count; i++)
+		nodes[i] = cpg->speakers[i].node;
+	event.view.members = nodes;
+	event.view.member_count = cpg->speaker_count;
+	event.view.left = left_changes;
+	event.view.joined = joined_changes;
+	event_tell(cpg, &event);
+}
+
+static struct cpg_port *port_of(cpg_handle_t handle)
+{
+	void *context = NULL;
+
+	(void)cpg_context_get(handle, &context);
+	return context;
+}
+
+static void on_confchg(cpg_handle_t handle, const struct cpg_name *group, const struct cpg_address *members,
+		       size_t member_count, const struct cpg_address *left, size_t left_count,
+		       const struct cpg_address *joined, size_t joined_count)
+{
+	struct cpg_port *cpg = port_of(handle);
+
+	(void)group;
+	if (cpg->broken || cpg->refused)
+		return;
+	if (member_count > CPG_MEMBERS_MAX || left_count > CPG_MEMBERS_MAX ||
+	    joined_count > CPG_MEMBERS_MAX) {
+		connection_break(cpg, "too many members in the group", CS_ERR_TOO_MANY_GROUPS);
+		return;
+	}
+	if (second_of_node(cpg, members, member_count)) {
+		cpg->refused = true;
+		log_write(LOG_ERR, "another mirrorlogd of node %u is in the cluster already: this one stops",
+			  cpg->node);
+		cpg->refused_fn(cpg->config.sink.context);
+		return;
+	}
+	view_tell(cpg, members, member_count, left, left_count, joined, joined_count);
+}
+
+static void on_ring(cpg_handle_t handle, struct cpg_ring_id ring, uint32_t member_count,
+		    const uint32_t *members)
+{
+	struct cpg_port *cpg = port_of(handle);
+	struct event event = {.type = EVENT_RING, .ring = {.seq = ring.seq, .representative = ring.nodeid}};
+
+	(void)member_count;
+	(void)members;
+	if (!cpg->broken && !cpg->refused)
+		event_tell(cpg, &event);
+}
+
+static void on_deliver(cpg_handle_t handle, const struct cpg_name *group, uint32_t node, uint32_t pid,
+		       void *bytes, size_t size)
+{
+	struct cpg_port *cpg = port_of(handle);
+	struct event event = {.type = EVENT_DELIVER, .deliver = {.node = node, .bytes = bytes, .size = size}};
+	const struct speaker *speaker = speaker_find(cpg, node);
+
+	(void)group;
+	if (!cpg->broken && !cpg->refused && speaker != NULL && speaker->pid == pid)
+		event_tell(cpg, &event);
+}
+
+/* --- the connection
+ * ----------------------------------------------------------------------------------------- */
+
+static int32_t on_readable(int32_t fd, int32_t revents, void *data)
+{
+	struct cpg_port *cpg = data;
+	cs_error_t error = CS_OK;
+
+	(void)fd;
+	cpg->in_dispatch = true;
+	for (int i = 0; i < DISPATCH_MAX && error == CS_OK && !cpg->broken && !cpg->refused; i++)
+		error = cpg_dispatch(cpg->handle, CS_DISPATCH_ONE_NONBLOCKING);
+	if (error != CS_OK && error != CS_ERR_TRY_AGAIN && error != CS_ERR_INTERRUPT)
+		connection_break(cpg, "dispatch", error);
+	if ((revents & (POLLHUP | POLLERR | POLLNVAL)) != 0)
+		connection_break(cpg, "connection closed", CS_ERR_LIBRARY);
+	cpg->in_dispatch = false;
+	if (cpg->broken)
+		connection_lose(cpg);
+	return 0;
+}
+
+static cpg_model_v1_data_t model = {
+    .model = CPG_MODEL_V1,
+    .cpg_deliver_fn = on_deliver,
+    .cpg_confchg_fn = on_confchg,
+    .cpg_totem_confchg_fn = on_ring,
+    /* Without it the ring of the first view would stay unknown until the next one. */
+    .flags = CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF,
+};
+
+static cs_error_t group_join(cpg_handle_t handle)
+{
+	struct cpg_name group = {.length = sizeof(CPG_PORT_GROUP) - 1, .value = CPG_PORT_GROUP};
+	const struct timespec pause = {.tv_nsec = JOIN_PAUSE_NS};
+	cs_error_t error = CS_ERR_TRY_AGAIN;
+
+	for (int i = 0; i < JOIN_TRIES && error == CS_ERR_TRY_AGAIN; i++) {
+		if (i > 0)
+			(void)nanosleep(&pause, NULL);
+		error = cpg_join(handle, &group);
+	}
+	return error;
+}
+
+/* Connect, and see that corosync still means the same node: a core cannot change its name. */
+static int attempt_join(struct cpg_port *cpg)
+{
+	unsigned node = NODE_NONE;
+	cs_error_t error = cpg_local_get(cpg->handle, &node);
+
+	if (error == CS_OK && node != cpg->node) {
+		if (!cpg->told)
+			log_write(
+			    LOG_ERR,
+			    "corosync came back as node %u, but this daemon speaks for node %u: restart it",
+			    node, cpg->node);
+		cpg->told = true;
+		return -EXDEV;
+	}
+	if (error == CS_OK)
+		error = cpg_fd_get(cpg->handle, &cpg->fd);
+	if (error == CS_OK)
+		error = group_join(cpg->handle);
+	return error == CS_OK ? 0 : -EAGAIN;
+}
+
+/* In the thread of the connector. */
+static int attempt(void *context)
+{
+	struct cpg_port *cpg = context;
+	int error;
+
+	if (cpg_model_initialize(&cpg->handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, cpg) != CS_OK) {
+		if (!cpg->told)
+			log_write(LOG_WARNING, "corosync does not answer; trying once a second");
+		cpg->told = true;
+		return -ENOTCONN;
+	}
+	error = attempt_join(cpg);
+	if (error != 0)
+		(void)cpg_finalize(cpg->handle);
+	cpg->handle_open = error == 0;
+	return error;
+}
+
+static void on_connected(void *context)
+{
+	struct cpg_port *cpg = context;
+
+	cpg->connected = true;
+	cpg->told = false;
+	log_write(LOG_INFO, "connected to corosync as node %u", cpg->node);
+	if (qb_loop_poll_add(cpg->config.loop, QB_LOOP_HIGH, cpg->fd, POLLIN, cpg, on_readable) != 0)
+		connection_break(cpg, "poll", CS_ERR_NO_RESOURCES);
+}
+
+int cpg_port_node_id(node_id_t *ret_node)
+{
+	cpg_model_v1_data_t silent = {.model = CPG_MODEL_V1};
+	cpg_handle_t handle;
+	unsigned node = NODE_NONE;
+	cs_error_t error = cpg_model_initialize(&handle, CPG_MODEL_V1, (cpg_model_data_t *)&silent, NULL);
+
+	if (error != CS_OK)
+		return error == CS_ERR_ACCESS ? -EACCES : -ENOTCONN;
+	error = cpg_local_get(handle, &node);
+	(void)cpg_finalize(handle);
+	if (error != CS_OK || node == NODE_NONE)
+		return -ENOTCONN;
+	*ret_node = node;
+	return 0;
+}
+
+int cpg_port_open(const struct port_config *config, node_id_t node, void (*refused_fn)(void *context),
+		  struct cpg_port **ret_cpg)
+{
+	struct cpg_port *cpg = port_alloc(sizeof(*cpg));
+	struct connector_calls calls = {.attempt = attempt, .connected = on_connected, .context = cpg};
+	int error;
+
+	cpg->config = *config;
+	cpg->node = node;
+	cpg->refused_fn = refused_fn;
+	TAILQ_INIT(&cpg->messages);
+	cpg->connector = connector_new(config->loop, &calls);
+	error = cpg->connector == NULL ? -ENOMEM : connector_start(cpg->connector);
+	if (error != 0) {
+		if (cpg->connector != NULL)
+			(void)connector_free(cpg->connector);
+		free(cpg);
+		return error;
+	}
+	*ret_cpg = cpg;
+	return 0;
+}
+
+void cpg_port_close(struct cpg_port *cpg)
+{
+	struct cpg_name group = {.length = sizeof(CPG_PORT_GROUP) - 1, .value = CPG_PORT_GROUP};
+
+	if (cpg == NULL)
+		return;
+	if (cpg->connected)
+		(void)qb_loop_poll_del(cpg->config.loop, cpg->fd);
+	queue_drop(cpg);
+	(void)qb_loop_job_del(cpg->config.loop, QB_LOOP_HIGH, cpg, connection_lose_job);
+	if (!connector_free(cpg->connector))
+		return;
+	if (cpg->handle_open) {
+		(void)cpg_leave(cpg->handle, &group);
+		(void)cpg_finalize(cpg->handle);
+	}
+	free(cpg);
+}
