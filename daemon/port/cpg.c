@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -21,6 +22,8 @@
 /* A join is refused while the ring re-forms, which takes a moment. */
 #define JOIN_TRIES    20
 #define JOIN_PAUSE_NS 50000000
+/* PF_EXITING of include/linux/sched.h, as in the ninth field of proc(5) stat. */
+#define PROCESS_EXITING 0x4u
 
 struct message {
 	TAILQ_ENTRY(message) entry;
@@ -193,8 +196,12 @@ void cpg_port_send(struct cpg_port *cpg, const struct effect *effect)
 /* --- views
  * -------------------------------------------------------------------------------------------------- */
 
-/* CPG knows processes, the core knows nodes. A second process of a node, until it has understood that it is
- * not wanted, neither joins nor leaves nor speaks. */
+/*
+ * CPG knows processes, the core knows nodes: for each node the process that joined last speaks. A daemon that
+ * was killed may stay a member for a while, for ever even when a thread of it hangs in a device; its
+ * successor does not wait for that. A second living daemon never joins (join_allowed()), or not for long
+ * (on_confchg()).
+ */
 static struct speaker *speaker_find(struct cpg_port *cpg, node_id_t node)
 {
 	for (size_t i = 0; i < cpg->speaker_count; i++)
@@ -214,19 +221,20 @@ static enum view_reason reason_map(uint32_t reason)
 	}
 }
 
-static bool second_of_node(const struct cpg_port *cpg, const struct cpg_address *members, size_t count)
+/* Another process of this node among the members; 0: none. */
+static uint32_t rival_find(const struct cpg_port *cpg, const struct cpg_address *list, size_t count)
 {
-	bool own = false, other = false;
+	for (size_t i = 0; i < count; i++)
+		if (list[i].nodeid == cpg->node && list[i].pid != (uint32_t)getpid())
+			return list[i].pid;
+	return 0;
+}
 
-	for (size_t i = 0; i < count; i++) {
-		if (members[i].nodeid != cpg->node)
-			continue;
-		if (members[i].pid == (uint32_t)getpid())
-			own = true;
-		else
-			other = true;
-	}
-	return own && other && speaker_find((struct cpg_port *)(uintptr_t)cpg, cpg->node) == NULL;
+static void speaker_remove(struct cpg_port *cpg, struct speaker *speaker, uint32_t reason,
+			   struct view_change *ret_change)
+{
+	*ret_change = (struct view_change){.node = speaker->node, .reason = reason_map(reason)};
+	*speaker = cpg->speakers[--cpg->speaker_count];
 }
 
 static size_t speakers_leave(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
@@ -237,11 +245,22 @@ static size_t speakers_leave(struct cpg_port *cpg, const struct cpg_address *lis
 	for (size_t i = 0; i < count; i++) {
 		struct speaker *speaker = speaker_find(cpg, list[i].nodeid);
 
-		if (speaker == NULL || speaker->pid != list[i].pid)
-			continue;
-		*speaker = cpg->speakers[--cpg->speaker_count];
-		ret_changes[changes++] =
-		    (struct view_change){.node = list[i].nodeid, .reason = reason_map(list[i].reason)};
+		if (speaker != NULL && speaker->pid == list[i].pid)
+			speaker_remove(cpg, speaker, list[i].reason, &ret_changes[changes++]);
+	}
+	return changes;
+}
+
+/* Speakers whose node has a new process now. `changes` were made before; returns how many there are in all.
+ */
+static size_t speakers_replace(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
+			       struct view_change *ret_changes, size_t changes)
+{
+	for (size_t i = 0; i < count && changes < CPG_MEMBERS_MAX; i++) {
+		struct speaker *speaker = speaker_find(cpg, list[i].nodeid);
+
+		if (speaker != NULL && speaker->pid != list[i].pid)
+			speaker_remove(cpg, speaker, CPG_REASON_PROCDOWN, &ret_changes[changes++]);
 	}
 	return changes;
 }
@@ -250,41 +269,83 @@ static size_t speakers_join(struct cpg_port *cpg, const struct cpg_address *list
 			    struct view_change *ret_changes, size_t changes)
 {
 	for (size_t i = 0; i < count; i++) {
+		uint32_t reason = list[i].reason == CPG_REASON_UNDEFINED ? CPG_REASON_JOIN : list[i].reason;
+
 		if (speaker_find(cpg, list[i].nodeid) != NULL || cpg->speaker_count == CPG_MEMBERS_MAX)
 			continue;
 		cpg->speakers[cpg->speaker_count++] =
 		    (struct speaker){.node = list[i].nodeid, .pid = list[i].pid};
 		ret_changes[changes++] =
-		    (struct view_change){.node = list[i].nodeid, .reason = reason_map(list[i].reason)};
+		    (struct view_change){.node = list[i].nodeid, .reason = reason_map(reason)};
 	}
 	return changes;
 }
 
-/* `joined` counts members whose join was not told, which happens to ourselves: all are there before us. */
-static void view_tell(struct cpg_port *cpg, const struct cpg_address *members, size_t member_count,
-		      const struct cpg_address *left, size_t left_count, const struct cpg_address *joined,
-		      size_t joined_count)
+static void view_tell(const struct cpg_port *cpg, const struct view_change *left, size_t left_count,
+		      const struct view_change *joined, size_t joined_count)
 {
-	struct view_change left_changes[CPG_MEMBERS_MAX], joined_changes[CPG_MEMBERS_MAX];
-	struct cpg_address silent[CPG_MEMBERS_MAX];
 	node_id_t nodes[CPG_MEMBERS_MAX];
 	struct event event = {.type = EVENT_VIEW};
 
-	event.view.left_count = speakers_leave(cpg, left, left_count, left_changes);
-	event.view.joined_count = speakers_join(cpg, joined, joined_count, joined_changes, 0);
-	for (size_t i = 0; i < member_count; i++) {
-		silent[i] = members[i];
-		silent[i].reason = CPG_REASON_JOIN;
-	}
-	event.view.joined_count =
-	    speakers_join(cpg, silent, member_count, joined_changes, event.view.joined_count);
 	for (size_t i = 0; i < cpg->speaker_count; i++)
 		nodes[i] = cpg->speakers[i].node;
 	event.view.members = nodes;
 	event.view.member_count = cpg->speaker_count;
-	event.view.left = left_changes;
-	event.view.joined = joined_changes;
+	event.view.left = left;
+	event.view.left_count = left_count;
+	event.view.joined = joined;
+	event.view.joined_count = joined_count;
 	event_tell(cpg, &event);
+}
+
+/* A node whose daemon was replaced leaves in one view and joins in the next. */
+static void view_change(struct cpg_port *cpg, const struct cpg_address *members, size_t member_count,
+			const struct cpg_address *left, size_t left_count, const struct cpg_address *joined,
+			size_t joined_count)
+{
+	struct view_change left_changes[CPG_MEMBERS_MAX], joined_changes[CPG_MEMBERS_MAX];
+	size_t left_changed = speakers_leave(cpg, left, left_count, left_changes);
+	size_t joined_changed;
+
+	left_changed = speakers_replace(cpg, joined, joined_count, left_changes, left_changed);
+	if (left_changed > 0 && joined_count > 0) {
+		view_tell(cpg, left_changes, left_changed, NULL, 0);
+		left_changed = 0;
+	}
+	joined_changed = speakers_join(cpg, joined, joined_count, joined_changes, 0);
+	/* Those that were there before us are members without having joined. */
+	joined_changed = speakers_join(cpg, members, member_count, joined_changes, joined_changed);
+	if (left_changed > 0 || joined_changed > 0)
+		view_tell(cpg, left_changes, left_changed, joined_changes, joined_changed);
+}
+
+/* Dead, or as good as: a zombie, or on its way out. */
+static bool process_is_gone(uint32_t pid)
+{
+	char path[32], text[512], state = 'X';
+	unsigned flags = 0;
+	const char *end;
+	size_t size;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%u/stat", pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return true;
+	size = fread(text, 1, sizeof(text) - 1, file);
+	(void)fclose(file);
+	text[size] = '\0';
+	end = strrchr(text, ')'); /* the name may hold anything */
+	if (end == NULL || sscanf(end + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+		return true;
+	return state == 'Z' || state == 'X' || (flags & PROCESS_EXITING) != 0;
+}
+
+static void refuse(struct cpg_port *cpg, uint32_t rival)
+{
+	cpg->refused = true;
+	log_write(LOG_ERR, "another mirrorlogd of node %u is in the cluster (process %u): this one stops",
+		  cpg->node, rival);
 }
 
 static struct cpg_port *port_of(cpg_handle_t handle)
@@ -300,6 +361,8 @@ static void on_confchg(cpg_handle_t handle, const struct cpg_name *group, const 
 		       const struct cpg_address *joined, size_t joined_count)
 {
 	struct cpg_port *cpg = port_of(handle);
+	const struct speaker *own;
+	uint32_t rival;
 
 	(void)group;
 	if (cpg->broken || cpg->refused)
@@ -309,14 +372,19 @@ static void on_confchg(cpg_handle_t handle, const struct cpg_name *group, const 
 		connection_break(cpg, "too many members in the group", CS_ERR_TOO_MANY_GROUPS);
 		return;
 	}
-	if (second_of_node(cpg, members, member_count)) {
-		cpg->refused = true;
-		log_write(LOG_ERR, "another mirrorlogd of node %u is in the cluster already: this one stops",
-			  cpg->node);
+	own = speaker_find(cpg, cpg->node);
+	rival = rival_find(cpg, own == NULL ? members : joined, own == NULL ? member_count : joined_count);
+	if (rival != 0 && own != NULL) {
+		/* It will find us and stop, but the others listen to it now. */
+		connection_break(cpg, "a second daemon of this node joined", CS_ERR_EXIST);
+		return;
+	}
+	if (rival != 0 && !process_is_gone(rival)) {
+		refuse(cpg, rival);
 		cpg->refused_fn(cpg->config.sink.context);
 		return;
 	}
-	view_tell(cpg, members, member_count, left, left_count, joined, joined_count);
+	view_change(cpg, members, member_count, left, left_count, joined, joined_count);
 }
 
 static void on_ring(cpg_handle_t handle, struct cpg_ring_id ring, uint32_t member_count,
@@ -374,16 +442,49 @@ static cpg_model_v1_data_t model = {
     .flags = CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF,
 };
 
+static struct cpg_name group_name = {.length = sizeof(CPG_PORT_GROUP) - 1, .value = CPG_PORT_GROUP};
+
+/* Another process of this node in the group; 0: none. */
+static uint32_t rival_ask(const struct cpg_port *cpg)
+{
+	struct cpg_iteration_description_t member;
+	cpg_iteration_handle_t iteration;
+	uint32_t rival = 0;
+
+	if (cpg_iteration_initialize(cpg->handle, CPG_ITERATION_ONE_GROUP, &group_name, &iteration) != CS_OK)
+		return 0;
+	while (rival == 0 && cpg_iteration_next(iteration, &member) == CS_OK)
+		if (member.nodeid == cpg->node && member.pid != (uint32_t)getpid())
+			rival = member.pid;
+	(void)cpg_iteration_finalize(iteration);
+	return rival;
+}
+
+/* A daemon that was just killed gets a moment to leave. Returns false when there is a living one. */
+static bool join_allowed(struct cpg_port *cpg)
+{
+	const struct timespec pause = {.tv_nsec = JOIN_PAUSE_NS};
+	uint32_t rival;
+
+	for (int i = 0; i < JOIN_TRIES && (rival = rival_ask(cpg)) != 0; i++) {
+		if (!process_is_gone(rival)) {
+			refuse(cpg, rival);
+			return false;
+		}
+		(void)nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
 static cs_error_t group_join(cpg_handle_t handle)
 {
-	struct cpg_name group = {.length = sizeof(CPG_PORT_GROUP) - 1, .value = CPG_PORT_GROUP};
 	const struct timespec pause = {.tv_nsec = JOIN_PAUSE_NS};
 	cs_error_t error = CS_ERR_TRY_AGAIN;
 
 	for (int i = 0; i < JOIN_TRIES && error == CS_ERR_TRY_AGAIN; i++) {
 		if (i > 0)
 			(void)nanosleep(&pause, NULL);
-		error = cpg_join(handle, &group);
+		error = cpg_join(handle, &group_name);
 	}
 	return error;
 }
@@ -405,7 +506,7 @@ static int attempt_join(struct cpg_port *cpg)
 	}
 	if (error == CS_OK)
 		error = cpg_fd_get(cpg->handle, &cpg->fd);
-	if (error == CS_OK)
+	if (error == CS_OK && join_allowed(cpg))
 		error = group_join(cpg->handle);
 	return error == CS_OK ? 0 : -EAGAIN;
 }
@@ -435,6 +536,10 @@ static void on_connected(void *context)
 
 	cpg->connected = true;
 	cpg->told = false;
+	if (cpg->refused) {
+		cpg->refused_fn(cpg->config.sink.context);
+		return;
+	}
 	log_write(LOG_INFO, "connected to corosync as node %u", cpg->node);
 	if (qb_loop_poll_add(cpg->config.loop, QB_LOOP_HIGH, cpg->fd, POLLIN, cpg, on_readable) != 0)
 		connection_break(cpg, "poll", CS_ERR_NO_RESOURCES);
@@ -482,18 +587,16 @@ int cpg_port_open(const struct port_config *config, node_id_t node, void (*refus
 
 void cpg_port_close(struct cpg_port *cpg)
 {
-	struct cpg_name group = {.length = sizeof(CPG_PORT_GROUP) - 1, .value = CPG_PORT_GROUP};
-
 	if (cpg == NULL)
 		return;
-	if (cpg->connected)
+	if (cpg->connected && !cpg->refused)
 		(void)qb_loop_poll_del(cpg->config.loop, cpg->fd);
 	queue_drop(cpg);
 	(void)qb_loop_job_del(cpg->config.loop, QB_LOOP_HIGH, cpg, connection_lose_job);
 	if (!connector_free(cpg->connector))
 		return;
 	if (cpg->handle_open) {
-		(void)cpg_leave(cpg->handle, &group);
+		(void)cpg_leave(cpg->handle, &group_name);
 		(void)cpg_finalize(cpg->handle);
 	}
 	free(cpg);
