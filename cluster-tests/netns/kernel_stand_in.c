@@ -40,6 +40,7 @@ struct mirror {
 	char name[NAME_BYTES];
 	unsigned device;
 	luid_t live_luid;
+	bool suspended;
 	struct table_line *active, *inactive, *loading;
 	uint64_t load_command; /* id of the KERNEL_LOAD under way */
 	struct leg legs[KERNEL_LEGS_MAX];
@@ -123,15 +124,14 @@ static void load_counts_add(struct json_object *object, const struct load_counts
 /* --- tables as device-mapper shows them
  * ------------------------------------------------------------------------- */
 
-static void table_file_write(const struct stand_in *stand_in, const struct mirror *mirror)
+static void table_file_write(const struct stand_in *stand_in, const struct mirror *mirror, const char *suffix,
+			     const struct table_line *line)
 {
 	char path[PATH_BYTES], temporary[PATH_BYTES + 8];
 	FILE *file;
 
-	if (!stand_in->tables_dir)
-		return;
-	snprintf(path, sizeof(path), "%s/%s", stand_in->tables_dir, mirror->name);
-	if (!mirror->active) {
+	snprintf(path, sizeof(path), "%s/%s%s", stand_in->tables_dir, mirror->name, suffix);
+	if (!line) {
 		unlink(path);
 		return;
 	}
@@ -142,9 +142,20 @@ static void table_file_write(const struct stand_in *stand_in, const struct mirro
 		perror(temporary);
 		return;
 	}
-	fprintf(file, "%s\n", mirror->active->text);
+	fprintf(file, "%s\n", line->text);
 	if (fclose(file) || rename(temporary, path))
 		perror(path);
+}
+
+/* Names as daemon/port/device_mapper.h has them. What is new comes before what is old goes. */
+static void mirror_files_write(const struct stand_in *stand_in, struct mirror *mirror)
+{
+	const struct table_line *live = mirror->suspended ? NULL : mirror->active;
+	const struct table_line *suspended = mirror->suspended ? mirror->active : NULL;
+
+	table_file_write(stand_in, mirror, live ? "" : ".suspended", live ? live : suspended);
+	table_file_write(stand_in, mirror, live ? ".suspended" : "", NULL);
+	table_file_write(stand_in, mirror, ".inactive", mirror->inactive);
 }
 
 /* Follow the kernel: which of the lines is the live table now. */
@@ -156,19 +167,17 @@ static void mirror_tables_sync(const struct stand_in *stand_in, struct mirror *m
 		return;
 	if (info.live && info.live_luid != mirror->live_luid) {
 		free(mirror->active);
-		mirror->active = mirror->inactive ? mirror->inactive : mirror->loading;
-		if (mirror->active == mirror->inactive)
-			mirror->inactive = NULL;
-		else
-			mirror->loading = NULL;
-		mirror->live_luid = info.live_luid;
-		table_file_write(stand_in, mirror);
+		mirror->active = mirror->inactive;
+		mirror->inactive = NULL;
 	} else if (!info.live && mirror->active) {
 		free(mirror->active);
 		mirror->active = NULL;
-		mirror->live_luid = 0;
-		table_file_write(stand_in, mirror);
+	} else if (info.suspended == mirror->suspended) {
+		return;
 	}
+	mirror->live_luid = info.live ? info.live_luid : 0;
+	mirror->suspended = info.suspended;
+	mirror_files_write(stand_in, mirror);
 }
 
 static int mirror_legs_open(struct mirror *mirror, const struct table_line *line)
@@ -190,10 +199,10 @@ static int mirror_legs_open(struct mirror *mirror, const struct table_line *line
 static void mirror_free(struct stand_in *stand_in, struct mirror *mirror)
 {
 	free(mirror->active);
-	mirror->active = NULL;
-	table_file_write(stand_in, mirror);
 	free(mirror->inactive);
 	free(mirror->loading);
+	mirror->active = mirror->inactive = NULL;
+	mirror_files_write(stand_in, mirror);
 	for (unsigned i = 0; i < mirror->leg_count; i++)
 		leg_close(&mirror->legs[i]);
 	if (mirror->load_open)
@@ -272,7 +281,7 @@ static void bio_done(struct mirror *mirror, const struct kernel_output *output)
 	object_print(answer);
 }
 
-static void command_done(struct mirror *mirror, const struct kernel_output *output)
+static void command_done(struct stand_in *stand_in, struct mirror *mirror, const struct kernel_output *output)
 {
 	struct json_object *answer = answer_new(output->command.id, output->command.error);
 
@@ -281,6 +290,7 @@ static void command_done(struct mirror *mirror, const struct kernel_output *outp
 		if (!output->command.error) {
 			free(mirror->inactive);
 			mirror->inactive = mirror->loading;
+			mirror_files_write(stand_in, mirror);
 		} else {
 			free(mirror->loading);
 		}
@@ -315,7 +325,7 @@ static void output_handle(struct stand_in *stand_in, const struct kernel_output 
 	case KERNEL_LEG_FLUSH:
 	case KERNEL_LEG_DISCARD: leg_operation_add(stand_in, mirror, output); break;
 	case KERNEL_BIO_DONE: bio_done(mirror, output); break;
-	case KERNEL_COMMAND_DONE: command_done(mirror, output); break;
+	case KERNEL_COMMAND_DONE: command_done(stand_in, mirror, output); break;
 	case KERNEL_TABLE_EVENT: object_print(event_new("table", mirror)); break;
 	case KERNEL_COMPLAINT: complaint_print(stand_in, mirror, output); break;
 	}
@@ -549,6 +559,7 @@ static int clear_command(struct stand_in *stand_in, struct command *command)
 	if (!ret) {
 		free(command->mirror->inactive);
 		command->mirror->inactive = NULL;
+		mirror_files_write(stand_in, command->mirror);
 	}
 	return ret;
 }
@@ -849,8 +860,8 @@ static int stand_in_open(struct stand_in *stand_in, const struct options *option
 	if (stand_in->netlink < 0)
 		return stand_in->netlink;
 	stand_in->tables_watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (stand_in->tables_watch < 0 ||
-	    inotify_add_watch(stand_in->tables_watch, stand_in->tables_dir, IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
+	if (stand_in->tables_watch < 0 || inotify_add_watch(stand_in->tables_watch, stand_in->tables_dir,
+							    IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
 		return -errno;
 	fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
 	ret =

@@ -18,6 +18,7 @@ from umlcluster.sandbox import CLONE_NEWNET, CLONE_NEWNS, SetupError, command_ru
 
 PR_SET_PDEATHSIG = 1
 MS_BIND = 0x1000
+MNT_DETACH = 2
 NETWORK = "10.77.0."
 # Token times in milliseconds. A node is given up after TOKEN + CONSENSUS at the latest, and then two more rounds of the
 # new ring form it; DETECTION_SECONDS is that, as the tests count it.
@@ -48,6 +49,11 @@ def _mount(source, target, kind, flags=0, options=None):
 
 def tmpfs_mount(target, size_mib):
     _mount("tmpfs", target, "tmpfs", 0, f"size={size_mib}m,mode=0755")
+
+
+def tmpfs_unmount(target):
+    """At once, whoever still uses it. It is no error if nothing is mounted there."""
+    _libc.umount2(str(target).encode(), MNT_DETACH)
 
 
 class Process:

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A cluster with daemons, stand-in kernels and one mirror on shared disks, and the checks on it."""
+
+import json
+import pathlib
+import re
+import signal
+import time
+
+from netnscluster import log_image
+from netnscluster.cluster import CONSENSUS_MS, TOKEN_MS, Cluster, poll
+from netnscluster.loop_device import LoopDevice
+from netnscluster.stand_in import (BLOCK_BYTES, FATAL_COMPLAINTS, PORT, SECTOR_BYTES, Records, StandIn,
+                                   content_faults)
+
+MIRROR = "mirror"
+UUID = "LVM-netns-test"
+
+
+class CheckFailed(Exception):
+    """A guarantee does not hold."""
+
+
+def check(condition, why):
+    if not condition:
+        raise CheckFailed(why)
+
+
+class Lab:
+    """One test's cluster. All of it is made in the test and gone with close()."""
+
+    def __init__(self, context, nodes, log="disk", regions=256, region_sectors=128, version=3, integrated_flush=False,
+                 cluster="corosync", linger="1", features="1 handle_errors", sync="", transport="udpu"):
+        self.context = context
+        self.work_dir = pathlib.Path(context.test_dir)
+        self.regions = regions
+        self.region_sectors = region_sectors
+        self.region_bytes = region_sectors * SECTOR_BYTES
+        self.blocks = regions * self.region_bytes // BLOCK_BYTES
+        self.version = version
+        self.cluster_kind = cluster
+        self.linger = linger
+        self.log_kind = log
+        self.kernels = {}
+        self.deaths = {}
+        self.everybody = set()
+        self.boots = 0
+        self.cluster = Cluster(self.work_dir, nodes, transport)
+        size = regions * self.region_bytes
+        self.legs = [LoopDevice(self.work_dir / f"leg{i}", size) for i in range(2)]
+        self.log = LoopDevice(self.work_dir / "log", 1 << 20)
+        # The second leg starts as noise: a region that is not copied is found.
+        noise = bytes((i * 7 + 1) & 0xFF for i in range(4096))
+        self.legs[1].write(0, noise * (size // len(noise)))
+        self.table = self.table_line(log, sync, integrated_flush, features)
+        if cluster == "corosync":
+            self.cluster.corosync_start()
+            self.cluster.quorum_wait()
+
+    def table_line(self, log, sync="", integrated_flush=False, features="1 handle_errors"):
+        words = [UUID]
+        if integrated_flush:
+            words.append("integrated_flush")
+        words.append(f"clustered-{log}")
+        if log == "disk":
+            words.append(self.log.number)
+        words.append(str(self.region_sectors))
+        words += sync.split()
+        legs = " ".join(f"{leg.number} 0" for leg in self.legs)
+        return (f"0 {self.regions * self.region_sectors} mirror userspace {len(words)} {' '.join(words)} "
+                f"{len(self.legs)} {legs} {features}").strip()
+
+    # --- daemons and kernels
+
+    def tables_dir(self, node):
+        path = self.work_dir / f"{node.name}-tables"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def daemon_start(self, node, wait=True):
+        node.start("daemon", [self.context.daemon, "-D", "--run-dir=/run/mirrorlogd", "--pidfile=/run/mirrorlogd.pid",
+                              f"--cluster={self.cluster_kind}", "--fencing=assume", f"--linger={self.linger}",
+                              f"--netlink-peer={PORT}", f"--dm-tables={self.tables_dir(node)}"],
+                   env=self.context.daemon_env)
+        if wait:
+            self.daemon_wait(node)
+
+    def daemon_wait(self, node):
+        """Until the daemon listens to the kernel's group."""
+        def listens():
+            self.daemon_check(node)
+            return any(fields[1] == "11" and int(fields[3], 16) & 0x40 for fields in
+                       (line.split() for line in node.run("cat", "/proc/self/net/netlink").stdout.splitlines()[1:]))
+        poll(listens, 20, f"{node.name}: daemon listens")
+
+    def daemon_check(self, node):
+        daemon = node.processes.get("daemon")
+        if daemon and not daemon.alive():
+            raise CheckFailed(f"{node.name}: the daemon ended with {daemon.popen.returncode}:\n"
+                              f"{daemon.log_text()[-3000:]}")
+
+    def kernel_start(self, node):
+        self.boots += 1
+        tables = self.tables_dir(node)
+        for path in tables.iterdir():
+            path.unlink()
+        self.kernels[node.node_id] = StandIn(node, self.context.stand_in, tables, self.work_dir, self.region_sectors,
+                                             self.context.seed * 1000 + self.boots, self.version)
+        self.everybody.add(node.node_id)
+
+    def start(self, nodes=None, daemons=True):
+        nodes = self.nodes(nodes)
+        for node in nodes:
+            if daemons:
+                self.daemon_start(node, wait=False)
+            self.kernel_start(node)
+        if daemons:
+            for node in nodes:
+                self.daemon_wait(node)
+
+    def nodes(self, node_ids=None):
+        return [self.cluster[i] for i in (node_ids or sorted(self.cluster.nodes))]
+
+    def alive(self):
+        return sorted(self.kernels)
+
+    def ctl_status(self, node):
+        """What mirrorlogctl says, as an object."""
+        done = node.run(self.context.ctl, "--run-dir=/run/mirrorlogd", "status", "--json")
+        check(done.returncode == 0, f"{node.name}: mirrorlogctl status: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    # --- the mirror
+
+    def each(self, verb, *arguments, nodes=None, seconds=30):
+        """The same command on several kernels at once."""
+        sent = [(self.kernels[i], self.kernels[i].send(verb, MIRROR, *arguments)) for i in (nodes or self.alive())]
+        return [kernel.wait(number, seconds, verb) for kernel, number in sent]
+
+    def activate(self, nodes=None):
+        self.each("create", nodes=nodes)
+        self.each("load", self.table, nodes=nodes)
+        self.each("resume", nodes=nodes)
+
+    def deactivate(self, nodes=None):
+        self.each("remove", nodes=nodes)
+
+    def synced(self, node_id):
+        """(regions in sync, all) as dmsetup status tells it."""
+        text = self.kernels[node_id].command("status", MIRROR, seconds=40)["text"]
+        found = re.search(r" (\d+)/(\d+) ", text)
+        check(found, f"n{node_id}: status {text!r}")
+        return int(found.group(1)), int(found.group(2))
+
+    def sync_wait(self, nodes=None, seconds=60):
+        for i in nodes or self.alive():
+            poll(lambda i=i: self.synced(i) == (self.regions, self.regions), seconds, f"n{i}: all in sync", 0.2)
+
+    def load_start(self, seconds, nodes=None, rate=200, depth=8, read_percent=10, first=0, count=None):
+        """Random reads and writes in the background. Returns what load_wait() wants."""
+        return [(i, self.kernels[i].send("start", MIRROR, self.context.random.getrandbits(32), rate,
+                                         int(seconds * 1000), first, count or self.blocks, depth, read_percent))
+                for i in (nodes or self.alive())]
+
+    def load_wait(self, started, seconds=60):
+        answers = {}
+        for i, number in started:
+            if i not in self.kernels:
+                continue
+            answers[i] = answer = self.kernels[i].wait(number, seconds, "random load ends")
+            check(answer["write_errors"] == 0, f"n{i}: {answer['write_errors']} writes failed")
+            check(answer["read_errors"] == 0, f"n{i}: {answer['read_errors']} reads failed")
+            check(answer["writes"] > 0, f"n{i}: no write at all")
+        return answers
+
+    def waits_reset(self, nodes=None):
+        for i in nodes or self.alive():
+            self.kernels[i].info(MIRROR, reset=True)
+
+    def wait_longest_ms(self, nodes=None):
+        longest = 0
+        for i in nodes or self.alive():
+            info = self.kernels[i].info(MIRROR)
+            longest = max(longest, info["write_wait_max_ms"], info["oldest_wait_ms"])
+        return longest
+
+    def writes_go_on(self, nodes, seconds, what):
+        """Until each of these nodes has had another write acknowledged."""
+        before = {i: self.kernels[i].info(MIRROR)["writes"] for i in nodes}
+        poll(lambda: all(self.kernels[i].info(MIRROR)["writes"] > before[i] for i in nodes), seconds, what)
+
+    # --- accidents
+
+    def daemon_kill(self, node):
+        node.process_kill("daemon")
+
+    def node_kill(self, node_id):
+        self.cluster[node_id].kill()
+        self.deaths[node_id] = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        del self.kernels[node_id]
+
+    def node_return(self, node_id, activate=True):
+        """The dead node boots: nothing of /run is left."""
+        node = self.cluster[node_id]
+        node.reboot()
+        node.corosync_start()
+        self.cluster.quorum_wait([n for n in self.cluster if n.processes])
+        self.deaths.pop(node_id, None)
+        self.daemon_start(node)
+        self.kernel_start(node)
+        if activate:
+            self.activate([node_id])
+
+    def detection_wait(self, survivors, count, seconds=20):
+        """Until corosync of all survivors knows; returns how long that took, but at least what the tokens say."""
+        begin = time.monotonic()
+        poll(lambda: all(self.cluster[i].quorum()[1] == count for i in survivors), seconds, "corosync sees the death")
+        return max(time.monotonic() - begin, (TOKEN_MS + CONSENSUS_MS) / 1000)
+
+    # --- checks
+
+    def kernels_check(self, allowed=()):
+        """No kernel complains of what must not be, nor read what nobody wrote."""
+        for kernel in self.kernels.values():
+            bad = kernel.complaints(FATAL_COMPLAINTS - set(allowed))
+            check(not bad, "; ".join(bad[:5]))
+            check(kernel.bad_reads() == 0, f"{kernel.node.name}: read content that nobody wrote as a whole")
+
+    def quiet_check(self):
+        """Nothing happened to anybody: not one complaint of any kind."""
+        for kernel in self.kernels.values():
+            check(not kernel.complaints(), "; ".join(kernel.complaints()[:5]))
+
+    def daemons_check(self):
+        for node in self.cluster:
+            self.daemon_check(node)
+
+    def records(self):
+        return {i: Records(self.work_dir / f"{MIRROR}.n{i}") for i in self.everybody}
+
+    def content_check(self):
+        """Leg 0 holds what was written, as far as anybody was told so."""
+        faults = content_faults(self.legs[0].read(), self.records(), self.deaths)
+        check(not faults, f"{len(faults)} blocks: " + "; ".join(faults[:3]))
+
+    def different_regions(self):
+        first, second = (leg.read() for leg in self.legs)
+        size = self.region_bytes
+        return {r for r in range(self.regions) if first[r * size:(r + 1) * size] != second[r * size:(r + 1) * size]}
+
+    def dirty_regions(self):
+        return log_image.dirty_regions(self.log.read(), self.regions)
+
+    def no_lost_dirt_check(self):
+        """Each region that differs between the legs is dirty on the log device. The device is read after the legs are,
+        so nothing may be writing."""
+        lost = self.different_regions() - self.dirty_regions()
+        check(not lost, f"legs differ in regions that are clean on the log device: {sorted(lost)[:10]}")
+
+    def no_lost_dirt_live_check(self):
+        """The same under load: writes in flight are marked before they land, and marks stay until they have landed on
+        both. A region that differs must have been dirty in a reading before or after."""
+        before = self.dirty_regions()
+        different = self.different_regions()
+        lost = different - before - self.dirty_regions()
+        # The two readings may both miss a write that came and went between them: it has to be the same twice.
+        if lost:
+            before = self.dirty_regions()
+            lost &= self.different_regions() - before - self.dirty_regions()
+        check(not lost, f"legs differ in regions that are clean on the log device: {sorted(lost)[:10]}")
+
+    def clean_wait(self, seconds=30):
+        """Until the log device says that all is clean."""
+        if self.log_kind == "disk":
+            poll(lambda: not self.dirty_regions(), seconds, "log device all clean", interval=0.2)
+
+    def end_check(self):
+        """The end of each test: deactivated everywhere in order, legs equal, log device clean, contents as written."""
+        self.daemons_check()
+        self.deactivate()
+        check(not self.different_regions(), f"legs differ in regions {sorted(self.different_regions())[:10]}")
+        if self.log_kind == "disk":
+            check(not self.dirty_regions(), f"log device dirty: {sorted(self.dirty_regions())[:10]}")
+        self.content_check()
+        self.kernels_check()
+        self.daemons_check()
+
+    def daemons_stop(self):
+        """SIGTERM without active logs ends a daemon by itself."""
+        for node in self.cluster:
+            daemon = node.processes.get("daemon")
+            if not daemon:
+                continue
+            daemon.signal(signal.SIGTERM)
+            poll(lambda daemon=daemon: not daemon.alive(), 20, f"{node.name}: daemon stops on SIGTERM")
+            check(daemon.popen.returncode == 0, f"{node.name}: daemon ended with {daemon.popen.returncode}:\n"
+                                                f"{daemon.log_text()[-3000:]}")
+
+    def logs_tail(self, lines=25):
+        text = []
+        for path in sorted(self.work_dir.glob("n*.log")):
+            tail = path.read_text(errors="replace").splitlines()[-lines:]
+            if tail and "corosync" not in path.name:
+                text += [f"--- {path.name}"] + tail
+        return "\n".join(text)
+
+    def close(self):
+        self.cluster.stop()
+        for device in self.legs + [self.log]:
+            device.close()
