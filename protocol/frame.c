@@ -7,15 +7,15 @@
 #define FRAME_MAGIC UINT32_C(0x676f6c6d) /* "mlog" */
 
 static const char *const record_names[RECORD_TYPE_END] = {
-	[RECORD_HELLO] = "HELLO",         [RECORD_STREAM] = "STREAM",
-	[RECORD_READY] = "READY",         [RECORD_RESUME] = "RESUME",
-	[RECORD_SUSPENDED] = "SUSPENDED", [RECORD_DESTROYED] = "DESTROYED",
-	[RECORD_MARK] = "MARK",           [RECORD_CLEAR] = "CLEAR",
-	[RECORD_SYNCED] = "SYNCED",       [RECORD_FAILED] = "FAILED",
-	[RECORD_COMMIT] = "COMMIT",       [RECORD_ACK] = "ACK",
-	[RECORD_WANT] = "WANT",           [RECORD_CLAIM] = "CLAIM",
-	[RECORD_RELEASE] = "RELEASE",     [RECORD_NODE_DOWN] = "NODE_DOWN",
-	[RECORD_NODE_DEAD] = "NODE_DEAD", [RECORD_WRITER_FAILED] = "WRITER_FAILED",
+    [RECORD_HELLO] = "HELLO",	      [RECORD_STREAM] = "STREAM",
+    [RECORD_READY] = "READY",	      [RECORD_RESUME] = "RESUME",
+    [RECORD_SUSPENDED] = "SUSPENDED", [RECORD_DESTROYED] = "DESTROYED",
+    [RECORD_MARK] = "MARK",	      [RECORD_CLEAR] = "CLEAR",
+    [RECORD_SYNCED] = "SYNCED",	      [RECORD_FAILED] = "FAILED",
+    [RECORD_COMMIT] = "COMMIT",	      [RECORD_ACK] = "ACK",
+    [RECORD_WANT] = "WANT",	      [RECORD_CLAIM] = "CLAIM",
+    [RECORD_RELEASE] = "RELEASE",     [RECORD_NODE_DOWN] = "NODE_DOWN",
+    [RECORD_NODE_DEAD] = "NODE_DEAD", [RECORD_WRITER_FAILED] = "WRITER_FAILED",
 };
 
 const char *record_type_name(enum record_type type)
@@ -118,6 +118,7 @@ static void hello_encode(struct bytes_writer *writer, const struct record_hello 
 	bytes_write_u64(writer, hello->incarnation);
 	bytes_write_u64(writer, hello->next_incarnation);
 	bytes_write_u64(writer, hello->epoch);
+	bytes_write_u32(writer, hello->component);
 	bytes_write_u8(writer, (uint8_t)((hello->ready ? 1u : 0) | (hello->was_active ? 2u : 0) |
 					 (hello->quorate ? 4u : 0)));
 	bytes_write_u32(writer, hello->member_count);
@@ -135,6 +136,7 @@ static int hello_decode(struct bytes_reader *reader, struct record_hello *hello)
 	hello->incarnation = bytes_read_u64(reader);
 	hello->next_incarnation = bytes_read_u64(reader);
 	hello->epoch = bytes_read_u64(reader);
+	hello->component = bytes_read_u32(reader);
 	flags = bytes_read_u8(reader);
 	hello->ready = flags & 1;
 	hello->was_active = flags & 2;
@@ -191,22 +193,22 @@ enum field {
 };
 
 static const uint16_t record_fields[RECORD_TYPE_END] = {
-	[RECORD_READY] = FIELD_FLAG,
-	[RECORD_RESUME] = FIELD_LUID | FIELD_FLAG | FIELD_NAME | FIELD_REGIONS,
-	[RECORD_SUSPENDED] = FIELD_LOG | FIELD_LUID,
-	[RECORD_DESTROYED] = FIELD_LOG | FIELD_LUID | FIELD_REGIONS,
-	[RECORD_MARK] = FIELD_LOG | FIELD_BATCH | FIELD_REGIONS,
-	[RECORD_CLEAR] = FIELD_LOG | FIELD_REGIONS,
-	[RECORD_SYNCED] = FIELD_LOG | FIELD_REGIONS,
-	[RECORD_FAILED] = FIELD_LOG | FIELD_REGION,
-	[RECORD_COMMIT] = FIELD_LOG | FIELD_COMMITS,
-	[RECORD_ACK] = FIELD_LOG | FIELD_BATCH | FIELD_NODE,
-	[RECORD_WANT] = FIELD_LOG | FIELD_REGIONS,
-	[RECORD_CLAIM] = FIELD_LOG | FIELD_REGION,
-	[RECORD_RELEASE] = FIELD_LOG | FIELD_REGION | FIELD_FLAG,
-	[RECORD_NODE_DOWN] = FIELD_NODE | FIELD_BOOT,
-	[RECORD_NODE_DEAD] = FIELD_NODE | FIELD_BOOT,
-	[RECORD_WRITER_FAILED] = FIELD_LOG,
+    [RECORD_READY] = FIELD_FLAG,
+    [RECORD_RESUME] = FIELD_LUID | FIELD_FLAG | FIELD_NAME | FIELD_REGIONS,
+    [RECORD_SUSPENDED] = FIELD_LOG | FIELD_LUID,
+    [RECORD_DESTROYED] = FIELD_LOG | FIELD_LUID | FIELD_REGIONS,
+    [RECORD_MARK] = FIELD_LOG | FIELD_BATCH | FIELD_REGIONS,
+    [RECORD_CLEAR] = FIELD_LOG | FIELD_REGIONS,
+    [RECORD_SYNCED] = FIELD_LOG | FIELD_REGIONS,
+    [RECORD_FAILED] = FIELD_LOG | FIELD_REGION,
+    [RECORD_COMMIT] = FIELD_LOG | FIELD_COMMITS,
+    [RECORD_ACK] = FIELD_LOG | FIELD_BATCH | FIELD_NODE,
+    [RECORD_WANT] = FIELD_LOG | FIELD_REGIONS,
+    [RECORD_CLAIM] = FIELD_LOG | FIELD_REGION,
+    [RECORD_RELEASE] = FIELD_LOG | FIELD_REGION | FIELD_FLAG,
+    [RECORD_NODE_DOWN] = FIELD_NODE | FIELD_BOOT,
+    [RECORD_NODE_DEAD] = FIELD_NODE | FIELD_BOOT,
+    [RECORD_WRITER_FAILED] = FIELD_LOG,
 };
 
 static void fields_encode(struct bytes_writer *writer, const struct record *record)
@@ -319,7 +321,8 @@ int frame_open(struct bytes_reader *reader, const uint8_t *bytes, size_t size, u
 	incarnation = bytes_read_u64(reader);
 	if (reader->failed || magic != FRAME_MAGIC || zero != 0 || size > FRAME_MAX_BYTES)
 		return -EPROTO;
-	/* A HELLO is readable in every version, so that versions can be negotiated: its frame has version 0. */
+	/* A HELLO is readable in every version, so that versions can be negotiated: its frame has version 0.
+	 */
 	if (version != 0 && (version < PROTOCOL_VERSION_MIN || version > PROTOCOL_VERSION_MAX))
 		return -EPROTONOSUPPORT;
 	*ret_incarnation = incarnation;

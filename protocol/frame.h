@@ -6,9 +6,9 @@
  *   header   u32 magic "mlog", u16 version, u16 zero, u64 incarnation of the sender
  *   record   u8 type, u32 body bytes, body
  *
- * A region set is u32 bytes + region_set_serialize(). A text is u16 bytes + bytes, no NUL. Decoding checks every bound
- * and refuses a body with bytes left over; a frame with one bad record is refused as a whole before any of it is
- * applied (frame_check()). The meaning of each record is in protocol/README.
+ * A region set is u32 bytes + region_set_serialize(). A text is u16 bytes + bytes, no NUL. Decoding checks
+ * every bound and refuses a body with bytes left over; a frame with one bad record is refused as a whole
+ * before any of it is applied (frame_check()). The meaning of each record is in protocol/README.
  */
 #ifndef PROTOCOL_FRAME_H
 #define PROTOCOL_FRAME_H
@@ -19,32 +19,33 @@
 #include "common/region_set.h"
 #include "common/types.h"
 
-/* Versions of the cluster protocol that this build speaks. A cluster runs the highest that all its daemons speak;
- * a daemon that does not speak the version of a running cluster is refused. */
+/* Versions of the cluster protocol that this build speaks. A cluster runs the highest that all its daemons
+ * speak; a daemon that does not speak the version of a running cluster is refused. */
 #define PROTOCOL_VERSION_MIN 1
 #define PROTOCOL_VERSION_MAX 1
 
-#define FRAME_MAX_BYTES    (192u * 1024) /* corosync fragments from 1 MiB on; far below */
-#define FRAME_BUDGET_BYTES (64u * 1024)  /* a sender starts no further record beyond this */
+#define FRAME_MAX_BYTES	   (512u * 1024) /* corosync fragments from 1 MiB on */
+#define FRAME_BUDGET_BYTES (64u * 1024)	 /* a sender starts no further record beyond this */
 #define STREAM_CHUNK_BYTES (32u * 1024)
-#define FRAME_NODES_MAX    128 /* CPG_MEMBERS_MAX of corosync/cpg.h */
+#define FRAME_NODES_MAX	   128 /* CPG_MEMBERS_MAX of corosync/cpg.h */
 
 enum record_type {
-	RECORD_HELLO = 1,     /* who I am in this view: version, boot, state, quorum */
-	RECORD_STREAM,        /* a piece of a checkpoint, of what a node speaks for a log, or of a device's content */
-	RECORD_READY,         /* all that this node has to say about its logs was said */
-	RECORD_RESUME,        /* an instance is resumed */
+	RECORD_HELLO = 1, /* who I am in this view: version, boot, state, quorum */
+	RECORD_STREAM, /* a piece of a checkpoint, of what a node speaks for a log, or of a device's content
+			*/
+	RECORD_READY,  /* all that this node has to say about its logs was said */
+	RECORD_RESUME, /* an instance is resumed */
 	RECORD_SUSPENDED,     /* an instance is suspended; a writer has stopped writing */
 	RECORD_DESTROYED,     /* an instance is gone */
-	RECORD_MARK,          /* writes may be in flight to these regions */
-	RECORD_CLEAR,         /* no write in flight any more, legs flushed */
-	RECORD_SYNCED,        /* the recoverer copied these regions, legs flushed */
-	RECORD_FAILED,        /* SET_REGION_SYNC(r, 0) */
-	RECORD_COMMIT,        /* the writer has the marks of these batches on the log device */
-	RECORD_ACK,           /* a member of a core log has this batch */
-	RECORD_WANT,          /* writers wait for the recovery of these regions */
-	RECORD_CLAIM,         /* the repairer wants to copy a region */
-	RECORD_RELEASE,       /* the claim ends */
+	RECORD_MARK,	      /* writes may be in flight to these regions */
+	RECORD_CLEAR,	      /* no write in flight any more, legs flushed */
+	RECORD_SYNCED,	      /* the recoverer copied these regions, legs flushed */
+	RECORD_FAILED,	      /* SET_REGION_SYNC(r, 0) */
+	RECORD_COMMIT,	      /* the writer has the marks of these batches on the log device */
+	RECORD_ACK,	      /* a member of a core log has this batch */
+	RECORD_WANT,	      /* writers wait for the recovery of these regions */
+	RECORD_CLAIM,	      /* the repairer wants to copy a region */
+	RECORD_RELEASE,	      /* the claim ends */
 	RECORD_NODE_DOWN,     /* a node whose daemon was gone left the ring */
 	RECORD_NODE_DEAD,     /* a node is known dead */
 	RECORD_WRITER_FAILED, /* the writer cannot write the log device */
@@ -56,21 +57,22 @@ enum stream_kind { STREAM_CHECKPOINT = 1, STREAM_SPEAK, STREAM_DEVICE, STREAM_KI
 struct record_hello {
 	uint16_t version_min, version_max;
 	uint64_t boot_id;
-	uint64_t incarnation;      /* the one in use */
+	uint64_t incarnation;	   /* the one in use */
 	uint64_t next_incarnation; /* the one taken if this node has to start from a checkpoint */
-	uint64_t epoch;            /* of the last active view this node was in */
-	bool ready;                /* its state is complete */
-	bool was_active;           /* its last view was quorate to the end */
-	bool quorate;              /* in the ring of this view */
-	uint32_t member_count;     /* the view, ascending */
+	uint64_t epoch;		   /* of the last active view this node was in */
+	node_id_t component;   /* lowest node of the part of the cluster this node came through splits with */
+	bool ready;	       /* its state is complete */
+	bool was_active;       /* its last view was quorate to the end */
+	bool quorate;	       /* in the ring of this view */
+	uint32_t member_count; /* the view, ascending */
 	node_id_t members[FRAME_NODES_MAX];
 };
 
 struct record_stream {
 	enum stream_kind kind;
-	uint64_t id;              /* unique for the sender */
-	uint32_t total_bytes;     /* compressed */
-	uint32_t content_bytes;   /* after decompression */
+	uint64_t id;		/* unique for the sender */
+	uint32_t total_bytes;	/* compressed */
+	uint32_t content_bytes; /* after decompression */
 	uint32_t offset_bytes;
 	uint32_t size_bytes;
 	const uint8_t *bytes;
@@ -95,17 +97,19 @@ struct commit_pair {
 /* One decoded record. Texts are copied; sets belong to the record (record_init, record_fini). */
 struct record {
 	enum record_type type;
-	uint32_t log;     /* number of the log in the replicated state; all but HELLO, STREAM, READY, RESUME, NODE_* */
-	luid_t luid;      /* RESUME, SUSPENDED, DESTROYED */
-	uint64_t batch;   /* MARK, ACK */
-	node_id_t node;   /* ACK, NODE_DOWN, NODE_DEAD */
-	uint64_t boot_id; /* NODE_DOWN, NODE_DEAD; 0: any */
-	region_t region;  /* FAILED, CLAIM, RELEASE */
-	bool flag;        /* RESUME: tainted; RELEASE: the region was copied */
+	uint32_t
+	    log; /* number of the log in the replicated state; all but HELLO, STREAM, READY, RESUME, NODE_* */
+	luid_t luid;		   /* RESUME, SUSPENDED, DESTROYED */
+	uint64_t batch;		   /* MARK, ACK */
+	node_id_t node;		   /* ACK, NODE_DOWN, NODE_DEAD */
+	uint64_t boot_id;	   /* NODE_DOWN, NODE_DEAD; 0: any */
+	region_t region;	   /* FAILED, CLAIM, RELEASE */
+	bool flag;		   /* RESUME: tainted; RELEASE: the region was copied */
 	char uuid[LOG_UUID_BYTES]; /* RESUME */
-	struct log_shape shape;    /* RESUME */
-	struct region_set regions; /* RESUME: leftover marks; MARK, CLEAR, SYNCED, WANT, DESTROYED: leftover marks */
-	uint32_t commit_count;     /* COMMIT */
+	struct log_shape shape;	   /* RESUME */
+	struct region_set
+	    regions; /* RESUME: leftover marks; MARK, CLEAR, SYNCED, WANT, DESTROYED: leftover marks */
+	uint32_t commit_count; /* COMMIT */
 	struct commit_pair commits[FRAME_NODES_MAX];
 	struct record_hello hello;
 	struct record_stream stream; /* bytes are borrowed from the frame */
@@ -120,7 +124,8 @@ void frame_begin(struct bytes_writer *writer, uint16_t version, uint64_t incarna
 /* Append a record. Memory shortage shows in writer->failed. */
 void record_encode(struct bytes_writer *writer, const struct record *record);
 
-/* Read the header of a frame. Returns 0, -EPROTO (not a frame of ours) or -EPROTONOSUPPORT (other version). */
+/* Read the header of a frame. Returns 0, -EPROTO (not a frame of ours) or -EPROTONOSUPPORT (other version).
+ */
 int frame_open(struct bytes_reader *reader, const uint8_t *bytes, size_t size, uint64_t *ret_incarnation);
 
 /* Decode the next record into `record` (initialised; its former content is dropped).
@@ -137,7 +142,8 @@ const char *record_type_name(enum record_type type);
 void shape_encode(struct bytes_writer *writer, const struct log_shape *shape);
 int shape_decode(struct bytes_reader *reader, struct log_shape *ret_shape); /* 0 or -EPROTO */
 void set_encode(struct bytes_writer *writer, const struct region_set *set);
-int set_decode(struct bytes_reader *reader, struct region_set *set, uint64_t region_limit); /* 0, -EPROTO, -ENOMEM */
+int set_decode(struct bytes_reader *reader, struct region_set *set,
+	       uint64_t region_limit); /* 0, -EPROTO, -ENOMEM */
 void text_encode(struct bytes_writer *writer, const char *text);
 int text_decode(struct bytes_reader *reader, char *ret_text, size_t room); /* 0 or -EPROTO */
 

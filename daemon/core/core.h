@@ -2,12 +2,12 @@
 /*
  * The state machine of one node: all logs, no I/O.
  *
- * core_step() takes one event and returns the ordered list of what has to be done. The caller (daemon/loop.c, or the
- * simulator) carries the effects out in that order, one after the other. The order is part of the contract: an effect
- * that makes something durable (run state) stands before the reply that depends on it.
+ * core_step() takes one event and returns the ordered list of what has to be done. The caller (daemon/loop.c,
+ * or the simulator) carries the effects out in that order, one after the other. The order is part of the
+ * contract: an effect that makes something durable (run state) stands before the reply that depends on it.
  *
- * The core has no clock (each event brings `now_ns`), no random numbers, no file-scope state, and calls no library of
- * the cluster. The same events in the same order give the same effects, byte for byte.
+ * The core has no clock (each event brings `now_ns`), no random numbers, no file-scope state, and calls no
+ * library of the cluster. The same events in the same order give the same effects, byte for byte.
  */
 #ifndef DAEMON_CORE_CORE_H
 #define DAEMON_CORE_CORE_H
@@ -24,38 +24,42 @@ enum fencing { FENCING_DLM, FENCING_NONE, FENCING_ASSUME };
 
 /* What a core is told once. Durations in nanoseconds. */
 struct core_config {
-	node_id_t node;         /* own node id, not NODE_NONE */
-	uint64_t boot_id;       /* differs after each boot of the node (hazard A10) */
-	uint64_t incarnation;   /* differs after each start of a daemon on this node: any value not used before */
-	enum fencing fencing;   /* who says that a node is dead (hazards A9, B13) */
-	uint64_t linger_ns;     /* how long a cleared mark is kept */
+	node_id_t node;	  /* own node id, not NODE_NONE */
+	uint64_t boot_id; /* differs after each boot of the node (hazard A10) */
+	uint64_t
+	    incarnation; /* differs after each start of a daemon on this node: any value not used before */
+	enum fencing fencing;	 /* who says that a node is dead (hazards A9, B13) */
+	uint64_t linger_ns;	 /* how long a cleared mark is kept */
 	uint32_t linger_regions; /* how many cleared marks a log keeps at most */
-	bool run_state_lost;    /* the run directory was there for this boot, but unreadable (hazard A10) */
-	bool repair_paused;     /* start with the repair of ghosts paused */
+	bool run_state_lost;	 /* the run directory was there for this boot, but unreadable (hazard A10) */
+	bool repair_paused;	 /* start with the repair of ghosts paused */
 };
 
-/* --- events -------------------------------------------------------------------------------------------------- */
+/* --- events
+ * -------------------------------------------------------------------------------------------------- */
 
 enum event_type {
-	EVENT_RUN_LOG,        /* at start, once for each log found in the run directory, before anything else */
-	EVENT_TABLES,         /* what device-mapper has: at start after EVENT_RUN_LOG, and after a lost netlink message */
-	EVENT_KERNEL,         /* a decoded request of the kernel */
-	EVENT_VIEW,           /* one configuration change callback of CPG */
-	EVENT_RING,           /* cpg_totem_confchg: the ring that the last EVENT_VIEW belongs to */
-	EVENT_QUORUM,         /* quorum notification: quorate or not, for which ring, with which nodes */
-	EVENT_DELIVER,        /* a message in the agreed order, own ones too */
-	EVENT_CLUSTER_LOST,   /* the connection to corosync broke: the next EVENT_VIEW is a new join */
-	EVENT_NODE_DEAD,      /* fencing says, or an administrator confirms, that a node is dead */
-	EVENT_FENCE_HELD,     /* answer to EFFECT_FENCE_HOLD: others can now learn of this node's death */
-	EVENT_DEVICE_READ,    /* answer to EFFECT_DEVICE_READ */
+	EVENT_RUN_LOG,	    /* at start, once for each log found in the run directory, before anything else */
+	EVENT_TABLES,	    /* what device-mapper has: at start after EVENT_RUN_LOG, and after a lost netlink
+			       message */
+	EVENT_KERNEL,	    /* a decoded request of the kernel */
+	EVENT_VIEW,	    /* one configuration change callback of CPG */
+	EVENT_RING,	    /* cpg_totem_confchg: the ring that the last EVENT_VIEW belongs to */
+	EVENT_QUORUM,	    /* quorum notification: quorate or not, for which ring, with which nodes */
+	EVENT_DELIVER,	    /* a message in the agreed order, own ones too */
+	EVENT_CLUSTER_LOST, /* the connection to corosync broke: the next EVENT_VIEW is a new join */
+	EVENT_NODE_DEAD,    /* fencing says, or an administrator confirms, that a node is dead */
+	EVENT_FENCE_HELD,   /* answer to EFFECT_FENCE_HOLD: others can now learn of this node's death */
+	EVENT_DEVICE_READ,  /* answer to EFFECT_DEVICE_READ */
 	EVENT_DEVICE_WRITTEN, /* answer to EFFECT_DEVICE_WRITE */
 	EVENT_LEGS_FLUSHED,   /* answer to EFFECT_LEGS_FLUSH */
-	EVENT_REPAIRED,       /* answer to EFFECT_REPAIR */
-	EVENT_TIMER,          /* core_deadline_ns() has passed */
-	EVENT_CONTROL,        /* a command of the administrator */
+	EVENT_REPAIRED,	      /* answer to EFFECT_REPAIR */
+	EVENT_TIMER,	      /* core_deadline_ns() has passed */
+	EVENT_CONTROL,	      /* a command of the administrator */
 };
 
-/* Persistent bits of a log in the run directory; RUN_HELD is kept for each instance, the others for each log. */
+/* Persistent bits of a log in the run directory; RUN_HELD is kept for each instance, the others for each log.
+ */
 enum run_bits {
 	RUN_HELD,     /* the kernel holds a mark through this instance */
 	RUN_MARKED,   /* this node has, or may have, a mark in the cluster's state (held or lingering) */
@@ -83,7 +87,7 @@ struct run_log {
 /* One mirror table of this host that uses dm-log-userspace with a clustered log. */
 struct table {
 	const char *uuid; /* of the log */
-	bool live;        /* the active table; else the inactive one */
+	bool live;	  /* the active table; else the inactive one */
 	bool suspended;
 };
 
@@ -101,9 +105,10 @@ struct ring {
 
 enum control_command {
 	CONTROL_CONFIRM_DEAD, /* node */
-	CONTROL_STOP,         /* SIGTERM: leave when nothing is resumed, else say why not (EFFECT_STOPPED answers) */
-	CONTROL_STOP_FORCED,  /* told twice: leave whatever is resumed */
-	CONTROL_FAIL_KEPT,    /* turn requests that wait for quorum into -EIO (hazard B5); uuid or NULL for all */
+	CONTROL_STOP, /* SIGTERM: leave when nothing is resumed, else say why not (EFFECT_STOPPED answers) */
+	CONTROL_STOP_FORCED, /* told twice: leave whatever is resumed */
+	CONTROL_FAIL_KEPT,   /* turn requests that wait for quorum into -EIO (hazard B5); uuid or NULL for all
+			      */
 	CONTROL_REPAIR_PAUSE,
 	CONTROL_REPAIR_RESUME,
 };
@@ -140,14 +145,17 @@ struct event {
 			node_id_t node;
 			uint64_t boot_id; /* 0: whatever it is */
 		} node_dead;
-		/* EVENT_DEVICE_*, EVENT_LEGS_FLUSHED, EVENT_REPAIRED: `log` and `token` are those of the effect. */
+		/* EVENT_DEVICE_*, EVENT_LEGS_FLUSHED, EVENT_REPAIRED: `log` and `token` are those of the
+		 * effect. */
 		struct {
 			uint32_t log;
 			uint64_t token;
-			int error; /* 0 or negative errno */
-			const uint8_t *bytes; /* EVENT_DEVICE_READ: the whole area asked for; shorter: the device is too small */
+			int error;	      /* 0 or negative errno */
+			const uint8_t *bytes; /* EVENT_DEVICE_READ: the whole area asked for; shorter: the
+						 device is too small */
 			size_t size;
-			uint32_t block_bytes; /* EVENT_DEVICE_READ: unit of a write, a power of two, 512 .. 65536 */
+			uint32_t block_bytes; /* EVENT_DEVICE_READ: unit of a write, a power of two, 512 ..
+						 65536 */
 		} io;
 		struct {
 			enum control_command command;
@@ -157,31 +165,34 @@ struct event {
 	};
 };
 
-/* --- effects ------------------------------------------------------------------------------------------------- */
+/* --- effects
+ * ------------------------------------------------------------------------------------------------- */
 
 enum effect_type {
-	EFFECT_REPLY,        /* answer the kernel */
-	EFFECT_SEND,         /* multicast to the group, agreed order; kept by the port through CS_ERR_TRY_AGAIN. One at a
-			      * time: the core sends the next only after the delivery of the last */
-	EFFECT_DEVICE_READ,  /* open the log device (by MAJ:MIN, O_DIRECT) if it is not open, read `size` bytes from 0 */
+	EFFECT_REPLY, /* answer the kernel */
+	EFFECT_SEND,  /* multicast to the group, agreed order; kept by the port through CS_ERR_TRY_AGAIN. One
+		       * at a  time: the core sends the next only after the delivery of the last */
+	EFFECT_DEVICE_READ, /* open the log device (by MAJ:MIN, O_DIRECT) if it is not open, read `size` bytes
+			       from 0 */
 	EFFECT_DEVICE_WRITE, /* write the extents, durable when answered */
 	EFFECT_DEVICE_CLOSE, /* no answer; nothing is in flight */
-	EFFECT_LEGS_FLUSH,   /* flush the write caches of all legs of the live table of this log (hazard B7) */
-	EFFECT_LEGS_CLOSE,   /* close every descriptor of legs of this log (hazard A14); nothing is in flight */
-	EFFECT_REPAIR,       /* copy first leg to all others, O_DIRECT, flush */
-	EFFECT_WAKE,         /* read one sector of the live mirror, O_DIRECT, from a helper thread (hazard B1) */
-	EFFECT_FENCE_HOLD,   /* take this node's own persistent lock; EVENT_FENCE_HELD answers */
+	EFFECT_LEGS_FLUSH, /* flush the write caches of all legs of the live table of this log (hazard B7) */
+	EFFECT_LEGS_CLOSE, /* close every descriptor of legs of this log (hazard A14); nothing is in flight */
+	EFFECT_REPAIR,	   /* copy first leg to all others, O_DIRECT, flush */
+	EFFECT_WAKE, /* read one sector of the live mirror, O_DIRECT, from a helper thread (hazard B1) */
+	EFFECT_FENCE_HOLD,    /* take this node's own persistent lock; EVENT_FENCE_HELD answers */
 	EFFECT_FENCE_RELEASE, /* purge it: nothing is resumed on this node any more */
-	EFFECT_FENCE_WATCH,  /* find out when that node (that boot) is dead; EVENT_NODE_DEAD answers */
+	EFFECT_FENCE_WATCH,   /* find out when that node (that boot) is dead; EVENT_NODE_DEAD answers */
 	EFFECT_FENCE_UNWATCH,
-	EFFECT_RUN_META,     /* keep these bytes for the log in the run directory, in place of the former */
-	EFFECT_RUN_BITS,     /* set or clear a range of persistent bits; no system call, a shared mapping */
-	EFFECT_RUN_DROP,     /* forget an instance (luid) or, with luid 0, the log with all its bits */
-	EFFECT_LOG,          /* a line for the log of the daemon */
-	EFFECT_STOPPED,      /* answer to CONTROL_STOP*: the daemon may exit now */
+	EFFECT_RUN_META, /* keep these bytes for the log in the run directory, in place of the former */
+	EFFECT_RUN_BITS, /* set or clear a range of persistent bits; no system call, a shared mapping */
+	EFFECT_RUN_DROP, /* forget an instance (luid) or, with luid 0, the log with all its bits */
+	EFFECT_LOG,	 /* a line for the log of the daemon */
+	EFFECT_STOPPED,	 /* answer to CONTROL_STOP*: the daemon may exit now */
 };
 
-/* Data of a write: `data` holds the extents' bytes one after the other. Offsets and sizes are multiples of the block. */
+/* Data of a write: `data` holds the extents' bytes one after the other. Offsets and sizes are multiples of
+ * the block. */
 struct device_extent {
 	uint64_t offset_bytes;
 	uint32_t size_bytes;
@@ -189,15 +200,16 @@ struct device_extent {
 
 struct effect {
 	enum effect_type type;
-	uint32_t log;   /* handle of the log on this node, for effects and events that belong to one; 0 is none */
-	uint64_t token; /* given back with the answering event */
+	uint32_t
+	    log; /* handle of the log on this node, for effects and events that belong to one; 0 is none */
+	uint64_t token;	  /* given back with the answering event */
 	const char *uuid; /* of the log, or NULL */
 	union {
 		struct {
 			uint32_t seq;
 			luid_t luid;
-			int error;       /* 0 or negative errno */
-			bool bare;       /* a bare acknowledgement carries the error only */
+			int error; /* 0 or negative errno */
+			bool bare; /* a bare acknowledgement carries the error only */
 			const uint8_t *data;
 			uint32_t data_bytes;
 		} reply;
@@ -249,7 +261,8 @@ struct effect {
 	};
 };
 
-/* Effects of one step, in order. All memory belongs to the core and is valid until the next call of core_step(). */
+/* Effects of one step, in order. All memory belongs to the core and is valid until the next call of
+ * core_step(). */
 struct effects {
 	const struct effect *items;
 	size_t count;

@@ -19,17 +19,17 @@ struct status_member {
 struct status_log {
 	char uuid[LOG_UUID_BYTES];
 	bool disk;
-	char device[32];        /* MAJ:MIN on this node, empty for a core log */
-	char health;            /* A, D, F, R as in `dmsetup status`; A for a core log */
+	char device[32]; /* MAJ:MIN on this node, empty for a core log */
+	char health;	 /* A, D, F, R as in `dmsetup status`; A for a core log */
 	uint64_t region_count;
 	uint64_t region_size_sectors;
 	uint64_t synced_regions; /* neither out of sync nor ghost */
 	uint64_t unsynced_regions, ghost_regions, failed_regions;
 	uint64_t held_regions, lingering_regions; /* of this node */
-	node_id_t writer, recoverer; /* NODE_NONE: nobody */
-	uint32_t waiting_requests;   /* of this node's kernel */
-	uint64_t digest;             /* of the replicated state of the log */
-	char waits_for[STATUS_TEXT_BYTES]; /* one sentence, empty when nothing is waited for */
+	node_id_t writer, recoverer;		  /* NODE_NONE: nobody */
+	uint32_t waiting_requests;		  /* of this node's kernel */
+	uint64_t digest;			  /* of the replicated state of the log */
+	char waits_for[STATUS_TEXT_BYTES];	  /* one sentence, empty when nothing is waited for */
 	struct status_member *members;
 	size_t member_count;
 };

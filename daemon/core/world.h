@@ -2,8 +2,8 @@
 /*
  * The replicated state: what all ready members hold alike after the same prefix of the order.
  *
- * Every function here is deterministic and knows nothing of the node it runs on. Fields called "local" ride along
- * for the owner's convenience and are neither encoded nor part of the digest.
+ * Every function here is deterministic and knows nothing of the node it runs on. Fields called "local" ride
+ * along for the owner's convenience and are neither encoded nor part of the digest.
  */
 #ifndef DAEMON_CORE_WORLD_H
 #define DAEMON_CORE_WORLD_H
@@ -18,10 +18,10 @@
 
 /* A node, as long as it is in the group or some log waits for it. */
 enum node_state {
-	NODE_READY,     /* in the view, its state is complete, it has spoken */
-	NODE_JOINING,   /* in the view, getting a checkpoint or about to speak */
-	NODE_REFUSED,   /* in the view, speaks no version of ours */
-	NODE_GONE,      /* its daemon went, the node lives: its kernel may write to what it has marked */
+	NODE_READY,	/* in the view, its state is complete, it has spoken */
+	NODE_JOINING,	/* in the view, getting a checkpoint or about to speak */
+	NODE_REFUSED,	/* in the view, speaks no version of ours */
+	NODE_GONE,	/* its daemon went, the node lives: its kernel may write to what it has marked */
 	NODE_UNDECIDED, /* the node went: dead or cut off, until fencing says dead */
 	NODE_STATE_COUNT
 };
@@ -30,14 +30,16 @@ struct world_node {
 	TAILQ_ENTRY(world_node) entry; /* ascending by node id */
 	node_id_t node;
 	uint64_t boot_id;
-	uint64_t incarnation; /* frames of any other incarnation are not of this world; 0: none are accepted */
+	uint64_t
+	    incarnation; /* frames of any other incarnation are not of this world; 0: none are accepted */
 	enum node_state state;
 };
 
 struct world_instance {
 	luid_t luid;
 	bool resumed;
-	uint64_t failure_generation; /* of the log when the instance was resumed: older ones were told IN_SYNC 1 */
+	uint64_t
+	    failure_generation; /* of the log when the instance was resumed: older ones were told IN_SYNC 1 */
 };
 
 /* A node with at least one instance of a log, or one that had and has not spoken yet (`awaited`). */
@@ -45,16 +47,19 @@ struct participant {
 	TAILQ_ENTRY(participant) entry; /* ascending by node id */
 	node_id_t node;
 	uint64_t boot_id;
-	bool awaited;       /* named by another's memory, has not spoken: nothing may be copied before it has, or is dead */
-	bool tainted;       /* may write unmarked until its table is reloaded (hazards A2, A10) */
+	bool awaited; /* named by another's memory, has not spoken: nothing may be copied before it has, or is
+			 dead */
+	bool tainted; /* may write unmarked until its table is reloaded (hazards A2, A10) */
 	bool device_failed; /* could not write the log device */
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];
 	unsigned instance_count;
 	struct region_set marks;
 	struct region_set waiting; /* marks that wait for the end of a copy (hazard A12), uncommitted */
-	uint64_t batch;         /* last batch whose marks are in `marks` */
-	uint64_t waiting_batch; /* last batch in `waiting`, 0: none */
-	uint64_t local_acked;     /* local: last batch of this node's own that the participant acknowledged */
+	uint64_t batch;		   /* last batch whose marks are in `marks` */
+	uint64_t waiting_batch;	   /* last batch in `waiting`, 0: none */
+	uint64_t local_acked;	  /* local: last batch of this node's own that the participant acknowledged */
+	uint64_t local_ack_due;	  /* local: a batch of the participant's that this node has to acknowledge, 0:
+				     none */
 	uint64_t local_committed; /* local to the writer: last batch told to be durable */
 };
 
@@ -65,24 +70,25 @@ enum log_phase {
 
 struct world_log {
 	TAILQ_ENTRY(world_log) entry; /* ascending by number */
-	uint32_t number; /* name of the log in records */
+	uint32_t number;	      /* name of the log in records */
 	char uuid[LOG_UUID_BYTES];
 	struct log_shape shape;
 	enum log_phase phase;
 	TAILQ_HEAD(participants, participant) participants;
-	struct region_set unsynced; /* no running instance was told IN_SYNC 1; recovery by the recoverer's kernel */
-	struct region_set ghosts;   /* legs may differ, instances were told IN_SYNC 1; repair by the daemon */
-	struct region_set failed;   /* out of sync by a leg failure; unsynced once all instances are younger */
+	struct region_set
+	    unsynced; /* no running instance was told IN_SYNC 1; recovery by the recoverer's kernel */
+	struct region_set ghosts; /* legs may differ, instances were told IN_SYNC 1; repair by the daemon */
+	struct region_set failed; /* out of sync by a leg failure; unsynced once all instances are younger */
 	uint64_t failure_generation;
-	node_id_t writer;       /* NODE_NONE for a core log, or when nobody can */
-	bool writer_loaded;     /* the writer has read the device and merged it */
-	bool memory_is_truth;   /* the last writer handed over in order: dirt only on the device is old */
-	bool device_dead;       /* all members failed to write it: health D */
+	node_id_t writer;     /* NODE_NONE for a core log, or when nobody can */
+	bool writer_loaded;   /* the writer has read the device and merged it */
+	bool memory_is_truth; /* the last writer handed over in order: dirt only on the device is old */
+	bool device_dead;     /* all members failed to write it: health D */
 	node_id_t recoverer;
-	bool claimed;           /* the recoverer's daemon wants, or has, `claim` for repair */
+	bool claimed; /* the recoverer's daemon wants, or has, `claim` for repair */
 	region_t claim;
-	bool repair_barred;     /* leg trouble (hazard B9): no repair until every instance is younger */
-	bool cold;              /* put together from what nodes remember: some have not spoken yet */
+	bool repair_barred; /* leg trouble (hazard B9): no repair until every instance is younger */
+	bool cold;	    /* put together from what nodes remember: some have not spoken yet */
 };
 
 struct world {
@@ -96,7 +102,8 @@ void world_init(struct world *world);
 void world_fini(struct world *world);
 
 struct world_node *world_node_find(const struct world *world, node_id_t node);
-struct world_node *world_node_get(struct world *world, node_id_t node); /* creates it; NULL when memory is short */
+struct world_node *world_node_get(struct world *world,
+				  node_id_t node); /* creates it; NULL when memory is short */
 void world_node_forget(struct world *world, struct world_node *node);
 
 struct world_log *world_log_find(const struct world *world, const char *uuid);
@@ -133,8 +140,8 @@ const char *world_log_repair_hindrance(const struct world *world, const struct w
 
 /*
  * Give the roles of a log to members, if they are free. Called after each change of participants or nodes.
- * The writer's role is free when its holder suspended in order, its daemon is gone (its writes ended with it) or its
- * node is dead; the recoverer's only when its holder suspended or is dead (hazard A4).
+ * The writer's role is free when its holder suspended in order, its daemon is gone (its writes ended with it)
+ * or its node is dead; the recoverer's only when its holder suspended or is dead (hazard A4).
  */
 void world_log_assign_roles(struct world *world, struct world_log *log);
 
@@ -184,7 +191,8 @@ struct world_log *world_apply_device(struct world *world, node_id_t sender, uint
 
 /* Canonical encoding: equal states give equal bytes. */
 void world_encode(struct bytes_writer *writer, const struct world *world);
-int world_decode(struct bytes_reader *reader, struct world *world); /* into an empty world; 0, -EPROTO, -ENOMEM */
+int world_decode(struct bytes_reader *reader,
+		 struct world *world); /* into an empty world; 0, -EPROTO, -ENOMEM */
 uint64_t world_log_digest(const struct world_log *log);
 uint64_t world_digest(const struct world *world);
 

@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* All regions of a log whose dirt is not known exactly become ghosts; out of sync stays out of sync (hazard B10). */
+/* All regions of a log whose dirt is not known exactly become ghosts; out of sync stays out of sync (hazard
+ * B10). */
 static void ghosts_all(struct world_log *log)
 {
 	region_set_add_range(&log->ghosts, 0, log->shape.region_count);
@@ -28,8 +29,8 @@ static void participant_bury(struct world_log *log, struct participant *particip
 	participant_remove(log, participant);
 }
 
-/* The daemon of a node is gone, and with it every write it had in flight: descriptors are closed when its last thread
- * has ended. Its kernel may still copy: the recoverer's role stays. */
+/* The daemon of a node is gone, and with it every write it had in flight: descriptors are closed when its
+ * last thread has ended. Its kernel may still copy: the recoverer's role stays. */
 static void daemon_gone(struct world_log *log, node_id_t node)
 {
 	if (log->writer == node) {
@@ -72,7 +73,8 @@ void world_node_left(struct world *world, node_id_t node, bool node_down)
 		return;
 	entry->state = node_down ? NODE_UNDECIDED : NODE_GONE;
 	entry->incarnation = 0;
-	TAILQ_FOREACH (log, &world->logs, entry) {
+	TAILQ_FOREACH(log, &world->logs, entry)
+	{
 		if (!participant_find(log, node))
 			continue;
 		wanted = true;
@@ -140,7 +142,8 @@ static bool log_reshape(struct world_log *log, const struct log_shape *shape)
 	region_set_remove_range(&log->unsynced, shape->region_count, UINT64_C(1) << 32);
 	region_set_remove_range(&log->ghosts, shape->region_count, UINT64_C(1) << 32);
 	region_set_remove_range(&log->failed, shape->region_count, UINT64_C(1) << 32);
-	TAILQ_FOREACH (it, &log->participants, entry) {
+	TAILQ_FOREACH(it, &log->participants, entry)
+	{
 		region_set_remove_range(&it->marks, shape->region_count, UINT64_C(1) << 32);
 		region_set_remove_range(&it->waiting, shape->region_count, UINT64_C(1) << 32);
 	}
@@ -182,10 +185,12 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 		if (participant->instance_count == PARTICIPANT_INSTANCES_MAX)
 			return log;
 		instance = &participant->instances[participant->instance_count++];
-		*instance = (struct world_instance){.luid = record->luid};
+		*instance = (struct world_instance){.luid = record->luid,
+						    .failure_generation = log->failure_generation};
 	}
+	/* The same table resumed again is as old as before: its kernel remembers what it was told (hazard
+	 * A4). */
 	instance->resumed = true;
-	instance->failure_generation = log->failure_generation;
 	/* A new table may reach a device that the old one did not. */
 	participant->device_failed = false;
 	/* Held through a suspend: a failed cache flush leaves no other trace (hazard A7). */
@@ -203,7 +208,8 @@ static struct world_log *apply_suspended(struct world *world, node_id_t sender, 
 {
 	struct world_log *log = world_log_by_number(world, record->log);
 	struct participant *participant = log ? participant_find(log, sender) : NULL;
-	struct world_instance *instance = participant ? participant_instance(participant, record->luid) : NULL;
+	struct world_instance *instance =
+	    participant ? participant_instance(participant, record->luid) : NULL;
 
 	if (!instance)
 		return log;
@@ -242,7 +248,8 @@ static struct world_log *apply_destroyed(struct world *world, node_id_t sender, 
 static void apply_mark(struct world *world, struct world_log *log, struct participant *participant,
 		       const struct record *record)
 {
-	bool copying = world_log_claim_granted(world, log) && region_set_contains(&record->regions, log->claim);
+	bool copying =
+	    world_log_claim_granted(world, log) && region_set_contains(&record->regions, log->claim);
 
 	/* Marks commit in the order of their batches, so one that waits holds up those behind it. */
 	if (copying || participant->waiting_batch) {
@@ -288,7 +295,8 @@ static void apply_writer_failed(struct world *world, struct world_log *log, stru
 		log->memory_is_truth = log->writer_loaded;
 		log->writer_loaded = false;
 	}
-	/* A log whose first reader fails knows nothing: everything is dirty, whatever nosync says (hazard B6). */
+	/* A log whose first reader fails knows nothing: everything is dirty, whatever nosync says (hazard
+	 * B6). */
 	if (log->phase == LOG_LOADING) {
 		region_set_add_range(&log->unsynced, 0, log->shape.region_count);
 		log->phase = LOG_OPEN;
@@ -310,7 +318,8 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 		next = TAILQ_NEXT(log, entry);
 		if (participant && participant->awaited) {
 			participant->awaited = false;
-			if (record->flag) { /* it lost its memory: what others know of it stays (hazard A10) */
+			if (record
+				->flag) { /* it lost its memory: what others know of it stays (hazard A10) */
 				participant->tainted = true;
 				ghosts_all(log);
 			} else {
@@ -329,9 +338,9 @@ static void apply_node_down(struct world *world, const struct record *record)
 
 	if (node && node->state != NODE_GONE)
 		return;
-	TAILQ_FOREACH (log, &world->logs, entry)
-		if (participant_find(log, record->node))
-			break;
+	TAILQ_FOREACH(log, &world->logs, entry)
+	if (participant_find(log, record->node))
+		break;
 	if (!log)
 		return;
 	node = world_node_get(world, record->node);
@@ -403,10 +412,17 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 		region_set_union_with(&told, &speech->ghosts);
 		region_set_subtract(&told, &log->unsynced);
 		region_set_union_with(&log->ghosts, &told);
-		region_set_union_with(&log->failed, &speech->failed);
 	}
-	if (!region_set_is_empty(&log->failed))
+	/* A failed leg that only this node could tell of: its message was lost with its part of the cluster.
+	 */
+	region_set_copy(&told, &speech->failed);
+	region_set_subtract(&told, &log->failed);
+	region_set_subtract(&told, &log->unsynced);
+	if (!region_set_is_empty(&told)) {
+		region_set_union_with(&log->failed, &told);
+		log->failure_generation++;
 		log->repair_barred = true;
+	}
 	region_set_fini(&told);
 }
 
@@ -432,7 +448,8 @@ static struct world_log *speech_log(struct world *world, const struct speech *sp
 	return log;
 }
 
-static void speech_former(struct world *world, struct world_log *log, node_id_t sender, const struct speech *speech)
+static void speech_former(struct world *world, struct world_log *log, node_id_t sender,
+			  const struct speech *speech)
 {
 	for (unsigned i = 0; i < speech->former_count; i++) {
 		node_id_t former = speech->former[i].node;
@@ -470,6 +487,8 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 		return log;
 	participant->awaited = false;
 	participant->tainted = participant->tainted || speech->tainted;
+	/* A new daemon counts its batches anew. */
+	participant->local_committed = participant->local_ack_due = 0;
 	participant->boot_id = node->boot_id;
 	memcpy(participant->instances, speech->instances, sizeof(participant->instances));
 	participant->instance_count = speech->instance_count;
@@ -510,7 +529,8 @@ struct world_log *world_apply_device(struct world *world, node_id_t sender, uint
 		region_set_subtract(&log->ghosts, &log->unsynced);
 		log->phase = LOG_OPEN;
 	} else if (!log->memory_is_truth) {
-		/* Dirty on the device alone: a mark that the former writer committed and nobody else saw (hazard B6). */
+		/* Dirty on the device alone: a mark that the former writer committed and nobody else saw
+		 * (hazard B6). */
 		region_set_init(&known);
 		region_set_init(&only);
 		world_log_collect_dirty(log, &known);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The replicated state and speeches as bytes. Order of fields = order in the structs of world.h; nodes, participants
- * and logs stand in the order of their lists, which is the same everywhere.
+ * The replicated state and speeches as bytes. Order of fields = order in the structs of world.h; nodes,
+ * participants and logs stand in the order of their lists, which is the same everywhere.
  */
 #include "daemon/core/world.h"
 
@@ -11,7 +11,8 @@
 
 #include <xxhash.h>
 
-static void instances_encode(struct bytes_writer *writer, const struct world_instance *instances, unsigned count)
+static void instances_encode(struct bytes_writer *writer, const struct world_instance *instances,
+			     unsigned count)
 {
 	bytes_write_u8(writer, (uint8_t)count);
 	for (unsigned i = 0; i < count; i++) {
@@ -21,7 +22,8 @@ static void instances_encode(struct bytes_writer *writer, const struct world_ins
 	}
 }
 
-static int instances_decode(struct bytes_reader *reader, struct world_instance *instances, unsigned *ret_count)
+static int instances_decode(struct bytes_reader *reader, struct world_instance *instances,
+			    unsigned *ret_count)
 {
 	uint8_t count = bytes_read_u8(reader);
 
@@ -94,11 +96,11 @@ static void log_encode(struct bytes_writer *writer, const struct world_log *log)
 					 (log->device_dead ? 4u : 0) | (log->claimed ? 8u : 0) |
 					 (log->repair_barred ? 16u : 0) | (log->cold ? 32u : 0)));
 	bytes_write_u32(writer, log->claimed ? log->claim : 0);
-	TAILQ_FOREACH (participant, &log->participants, entry)
-		count++;
+	TAILQ_FOREACH(participant, &log->participants, entry)
+	count++;
 	bytes_write_u32(writer, count);
-	TAILQ_FOREACH (participant, &log->participants, entry)
-		participant_encode(writer, participant);
+	TAILQ_FOREACH(participant, &log->participants, entry)
+	participant_encode(writer, participant);
 }
 
 static int log_decode_sets(struct bytes_reader *reader, struct world_log *log)
@@ -121,7 +123,8 @@ static int log_decode(struct bytes_reader *reader, struct world *world)
 	uint8_t flags, phase;
 	int error;
 
-	if (text_decode(reader, uuid, sizeof(uuid)) || shape_decode(reader, &shape) || world_log_find(world, uuid))
+	if (text_decode(reader, uuid, sizeof(uuid)) || shape_decode(reader, &shape) ||
+	    world_log_find(world, uuid))
 		return -EPROTO;
 	log = world_log_add(world, uuid, &shape);
 	if (!log)
@@ -188,17 +191,17 @@ void world_encode(struct bytes_writer *writer, const struct world *world)
 
 	bytes_write_u64(writer, world->epoch);
 	bytes_write_u32(writer, world->next_number);
-	TAILQ_FOREACH (node, &world->nodes, entry)
-		count++;
+	TAILQ_FOREACH(node, &world->nodes, entry)
+	count++;
 	bytes_write_u32(writer, count);
-	TAILQ_FOREACH (node, &world->nodes, entry)
-		node_encode(writer, node);
+	TAILQ_FOREACH(node, &world->nodes, entry)
+	node_encode(writer, node);
 	count = 0;
-	TAILQ_FOREACH (log, &world->logs, entry)
-		count++;
+	TAILQ_FOREACH(log, &world->logs, entry)
+	count++;
 	bytes_write_u32(writer, count);
-	TAILQ_FOREACH (log, &world->logs, entry)
-		log_encode(writer, log);
+	TAILQ_FOREACH(log, &world->logs, entry)
+	log_encode(writer, log);
 }
 
 int world_decode(struct bytes_reader *reader, struct world *world)

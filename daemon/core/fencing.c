@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From "it left the ring" to "it is dead": watched by whoever can tell, agreed on in the order. */
+#include "daemon/core/internal.h"
+
+static node_id_t speaker(const struct core *core)
+{
+	const struct world_node *node;
+
+	/* The lowest ready daemon of the view says what all see alike. */
+	TAILQ_FOREACH(node, &core->world.nodes, entry)
+	if (node->state == NODE_READY && view_has(core, node->node))
+		return node->node;
+	return NODE_NONE;
+}
+
+static bool ring_has(const struct core *core, node_id_t node)
+{
+	for (unsigned i = 0; i < core->quorum_node_count; i++)
+		if (core->quorum_nodes[i] == node)
+			return true;
+	return false;
+}
+
+static bool watch_remember(struct core *core, node_id_t node, uint64_t boot_id)
+{
+	for (unsigned i = 0; i < core->watched_count; i++)
+		if (core->watched[i].node == node && core->watched[i].boot_id == boot_id)
+			return false;
+	if (core->watched_count == FRAME_NODES_MAX)
+		core->watched_count = 0;
+	core->watched[core->watched_count].node = node;
+	core->watched[core->watched_count++].boot_id = boot_id;
+	return true;
+}
+
+static void tell(struct core *core, enum record_type type, node_id_t node, uint64_t boot_id)
+{
+	struct record *record = send_add(core, type, NULL);
+
+	if (!record)
+		return;
+	record->node = node;
+	record->boot_id = boot_id;
+}
+
+static void node_undecided(struct core *core, const struct world_node *node)
+{
+	struct effect *effect;
+
+	/* One says it; should it go before it has, the next one does. */
+	if (core->config.fencing == FENCING_ASSUME && speaker(core) != core->config.node)
+		return;
+	if (!watch_remember(core, node->node, node->boot_id))
+		return;
+	switch (core->config.fencing) {
+	case FENCING_ASSUME:
+		core_log(core, LOG_WARNING,
+			 "node %u is taken for dead because corosync lost it (--fencing=assume)", node->node);
+		tell(core, RECORD_NODE_DEAD, node->node, node->boot_id);
+		break;
+	case FENCING_NONE:
+		core_log(core, LOG_ERR,
+			 "node %u vanished: its regions stay as they are until it is back or `mirrorlogctl "
+			 "confirm-dead %u` is given",
+			 node->node, node->node);
+		break;
+	case FENCING_DLM:
+		core_log(core, LOG_NOTICE, "node %u vanished: waiting for its fencing", node->node);
+		effect = effect_add(core, EFFECT_FENCE_WATCH);
+		effect->fence.node = node->node;
+		effect->fence.boot_id = node->boot_id;
+		break;
+	}
+}
+
+/* CPG does not report the death of a node whose daemon had gone before: the quorum's list of nodes does
+ * (A10). */
+static void gone_nodes_check(struct core *core)
+{
+	const struct world_log *log;
+	const struct participant *participant;
+
+	if (!core->quorum_known || speaker(core) != core->config.node)
+		return;
+	TAILQ_FOREACH(log, &core->world.logs, entry)
+	TAILQ_FOREACH(participant, &log->participants, entry)
+	{
+		const struct world_node *node = world_node_find(&core->world, participant->node);
+
+		if ((node && node->state != NODE_GONE) || ring_has(core, participant->node))
+			continue;
+		if (core->down_told == core->epoch && core->down_told_node == participant->node)
+			continue;
+		core->down_told = core->epoch;
+		core->down_told_node = participant->node;
+		tell(core, RECORD_NODE_DOWN, participant->node, participant->boot_id);
+		return;
+	}
+}
+
+static void fence_hold(struct core *core)
+{
+	const struct log *log;
+	bool wanted = false;
+
+	if (core->config.fencing != FENCING_DLM)
+		return;
+	TAILQ_FOREACH(log, &core->logs, entry)
+	{
+		const struct instance *instance;
+
+		TAILQ_FOREACH(instance, &log->instances, entry)
+		wanted = wanted ||
+			 (instance->state != INSTANCE_CONSTRUCTED &&
+			  (instance->state != INSTANCE_SUSPENDED || !region_set_is_empty(&instance->held)));
+	}
+	if (wanted == core->fence_wanted)
+		return;
+	core->fence_wanted = wanted;
+	if (!wanted)
+		core->fence_held = false;
+	effect_add(core, wanted ? EFFECT_FENCE_HOLD : EFFECT_FENCE_RELEASE);
+}
+
+/* Who came back, or was buried, is not waited for any more. */
+static void watched_prune(struct core *core)
+{
+	for (unsigned i = 0; i < core->watched_count;) {
+		const struct world_node *node = world_node_find(&core->world, core->watched[i].node);
+		struct effect *effect;
+
+		if (node && node->state == NODE_UNDECIDED && node->boot_id == core->watched[i].boot_id) {
+			i++;
+			continue;
+		}
+		if (core->config.fencing == FENCING_DLM) {
+			effect = effect_add(core, EFFECT_FENCE_UNWATCH);
+			effect->fence.node = core->watched[i].node;
+			effect->fence.boot_id = core->watched[i].boot_id;
+		}
+		core->watched[i] = core->watched[--core->watched_count];
+	}
+}
+
+void fencing_tick(struct core *core)
+{
+	const struct world_node *node;
+
+	fence_hold(core);
+	if (core->join != JOIN_READY || !core->active)
+		return;
+	watched_prune(core);
+	gone_nodes_check(core);
+	TAILQ_FOREACH(node, &core->world.nodes, entry)
+	if (node->state == NODE_UNDECIDED)
+		node_undecided(core, node);
+}
+
+void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id)
+{
+	const struct world_node *known = world_node_find(&core->world, node);
+
+	if (core->join != JOIN_READY || !known ||
+	    (known->state != NODE_UNDECIDED && known->state != NODE_GONE)) {
+		core_log(core, LOG_WARNING, "node %u is not one that is waited for: nothing to do", node);
+		return;
+	}
+	tell(core, RECORD_NODE_DEAD, node, boot_id ? boot_id : known->boot_id);
+}

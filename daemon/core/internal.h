@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the core share. Reading order: core.c, view.c, apply.c, kernel.c, marks.c, device.c,
+ * suspend.c. */
+#ifndef DAEMON_CORE_INTERNAL_H
+#define DAEMON_CORE_INTERNAL_H
+
+#include <sys/queue.h>
+#include <syslog.h>
+
+#include "daemon/core/core.h"
+#include "daemon/core/world.h"
+#include "protocol/constructor.h"
+#include "protocol/frame.h"
+#include "protocol/log_device.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
+/* How long a suspend waits for the kernel's last CLEARs, which come right after the last write (hazard A7).
+ */
+#define DRAIN_NS (500 * NS_PER_MS)
+/* How long recovered regions are gathered before the legs are flushed and the sync bits sent. */
+#define SYNC_BATCH_NS (100 * NS_PER_MS)
+/* Clean bits reach the device this much later at most, unless a dirty one takes them along. */
+#define CLEAN_DELAY_NS (500 * NS_PER_MS)
+/* A flush of the legs that failed is tried again after this long. */
+#define LEGS_RETRY_NS NS_PER_S
+/* A reconnecting kernel sends RESUME right behind the CTR. */
+#define RECONNECT_NS (5 * NS_PER_S)
+/* Copies of one request that are kept, and requests of one log in all. */
+#define WAITING_MAX 256
+/* What a joiner keeps of the order until its checkpoint is complete. */
+#define BACKLOG_BYTES_MAX  (UINT64_C(64) << 20)
+#define STREAM_CONTENT_MAX (UINT32_C(1) << 30)
+
+enum instance_state {
+	INSTANCE_CONSTRUCTED, /* CTR */
+	INSTANCE_RESUMING,    /* RESUME asked, not yet in the order or the log not loaded */
+	INSTANCE_RESUMED,
+	INSTANCE_PRESUSPENDED, /* no more work handed out */
+	INSTANCE_SUSPENDING,   /* POSTSUSPEND asked */
+	INSTANCE_SUSPENDED,
+};
+
+/* Steps of POSTSUSPEND, in this order (suspend.c). */
+enum suspend_step { SUSPEND_DRAIN, SUSPEND_CLEAR, SUSPEND_DEVICE, SUSPEND_TELL, SUSPEND_DONE };
+
+struct instance {
+	TAILQ_ENTRY(instance) entry;
+	luid_t luid;
+	enum instance_state state;
+	struct constructor constructor;
+	struct region_set held;	  /* the kernel's marks through this table */
+	struct region_set failed; /* copies that failed: not handed out again to this table (hazard B11) */
+	bool known;		  /* the replicated state has it, or will have after the frame under way */
+	bool resume_sent;
+	bool refused;	     /* the RESUME came through the order and was not accepted */
+	bool tainted;	     /* came back from a reconnect that nothing is known of (hazards A2, A10) */
+	bool reconnect_open; /* CTR of a reconnect answered, RESUME not yet */
+	uint64_t reconnect_until_ns;
+	uint64_t failure_generation; /* as in the replicated state, kept for the next speech */
+	bool has_work;		     /* a region was handed out for recovery and not reported yet */
+	region_t work;
+	enum suspend_step suspend_step;
+	uint64_t suspend_deadline_ns;
+	bool suspended_sent;
+};
+
+/* A request of the kernel that cannot be answered yet. */
+struct waiting {
+	TAILQ_ENTRY(waiting) entry;
+	uint32_t seq;
+	luid_t luid;
+	enum ulog_type type;
+	uint64_t batch; /* FLUSH, SET_REGION_SYNC: answered when this batch is committed */
+	uint64_t since_ns;
+	uint32_t data_bytes;
+	uint8_t data[CONSTRUCTOR_BYTES];
+};
+TAILQ_HEAD(waitings, waiting);
+
+enum device_state { DEVICE_CLOSED, DEVICE_READING, DEVICE_IDLE, DEVICE_WRITING };
+
+/* The log device at its writer (device.c). */
+struct device {
+	enum device_state state;
+	uint64_t token;
+	uint32_t block_bytes;
+	bool known;			/* `content` is what the device holds */
+	bool failed;			/* WRITER_FAILED is to be sent */
+	bool stopped;			/* handing over: no further writes */
+	bool merged;			/* the content was told to the cluster */
+	struct region_set content;	/* dirty bits as they are, or will be after the write under way */
+	struct region_set dirty_blocks; /* must be written before the next commit */
+	struct region_set clean_blocks; /* may be written later */
+	struct region_set maybe_clean;
+	uint64_t clean_due_ns; /* UINT64_MAX: nothing to clean */
+	uint64_t writes;
+};
+
+/* A log on this node. */
+struct log {
+	TAILQ_ENTRY(log) entry;
+	TAILQ_ENTRY(log) poke_entry;
+	bool poked;
+	uint32_t handle;
+	char uuid[LOG_UUID_BYTES];
+	struct log_shape shape;
+	bool mirror_due; /* the replicated state changed in bulk: compare `unsynced` and the persisted sets */
+	TAILQ_HEAD(instances, instance) instances;
+	struct waitings waitings;
+	unsigned waiting_count;
+
+	struct region_set unsynced; /* instances here were told IN_SYNC 0: this alone answers IN_SYNC */
+	struct region_set ghosts;   /* as persisted */
+	struct region_set failed;   /* as persisted */
+	struct {
+		node_id_t node;
+		uint64_t boot_id;
+	} former[FRAME_NODES_MAX]; /* members as last known */
+	unsigned former_count;
+
+	/* Marks of this node (marks.c): announced + pending covers all that is held. */
+	struct region_set announced; /* in the order or on the way there, no clear queued (hazard A8) */
+	struct region_set pending;   /* for the next frame */
+	struct region_set linger_young, linger_old; /* announced, not held */
+	struct region_set flushing;		    /* given up once the legs are flushed */
+	struct region_set clearing;		    /* CLEAR for the next frame */
+	struct region_set cleared_in_flight;	    /* CLEAR in the frame under way */
+	uint64_t linger_due_ns;			    /* UINT64_MAX: nothing lingers */
+	uint64_t batch_sent, batch_committed;
+	struct region_set fail_pending; /* FAILED for the next frame */
+
+	/* Legs: one flush at a time serves clears and sync bits. */
+	bool legs_busy;
+	uint64_t legs_token, legs_retry_ns;
+	bool give_up_all; /* a suspend wants every lingering mark cleared now */
+	bool legs_failed; /* the last flush failed */
+
+	/* Recovery (recovery.c), at the recoverer. */
+	struct region_set copied; /* SET_REGION_SYNC(r, 1) seen, legs not flushed since */
+	struct region_set copied_flushing, copied_ready;
+	uint64_t copied_due_ns;
+	struct region_set wanted; /* writers somewhere wait for these */
+	struct region_set want_pending, want_sent;
+	region_t work_cursor;
+	bool was_recoverer, wake_due;
+
+	/* Repair of ghosts (repair.c), at the recoverer. */
+	bool claim_sent, release_sent, repairing;
+	region_t repair_cursor;
+	uint64_t repair_retry_ns; /* a claim that is not granted until then makes room for the next */
+
+	struct device device;
+};
+TAILQ_HEAD(logs, log);
+
+/* A record to be sent that is not derived from the state of a log. */
+struct outgoing {
+	TAILQ_ENTRY(outgoing) entry;
+	struct record record;
+	char uuid[LOG_UUID_BYTES]; /* the number is looked up when it is sent; empty: no log */
+};
+TAILQ_HEAD(outgoings, outgoing);
+
+/* A compressed blob on its way out. */
+struct outstream {
+	TAILQ_ENTRY(outstream) entry;
+	enum stream_kind kind;
+	uint64_t id;
+	uint32_t content_bytes;
+	uint8_t *bytes;
+	uint32_t size_bytes, sent_bytes;
+	uint32_t log; /* STREAM_DEVICE: handle of the log */
+};
+TAILQ_HEAD(outstreams, outstream);
+
+/* A blob on its way in, one for each sender and kind. */
+struct instream {
+	TAILQ_ENTRY(instream) entry;
+	node_id_t node;
+	enum stream_kind kind;
+	uint64_t id;
+	uint32_t content_bytes, total_bytes;
+	struct bytes_writer bytes;
+};
+TAILQ_HEAD(instreams, instream);
+
+struct backlog_item {
+	TAILQ_ENTRY(backlog_item) entry;
+	node_id_t node;
+	size_t size;
+	uint8_t bytes[];
+};
+TAILQ_HEAD(backlog, backlog_item);
+
+/* How far this node is from knowing the replicated state. */
+enum join_state {
+	JOIN_APART,    /* no view, or the view has not settled since the last one was lost */
+	JOIN_LOADING,  /* waits for a checkpoint */
+	JOIN_SPEAKING, /* has the state, tells what it holds */
+	JOIN_READY
+};
+
+struct member {
+	node_id_t node;
+	bool greeted; /* its HELLO of this view is here */
+	struct record_hello hello;
+};
+
+struct core {
+	struct core_config config;
+	uint64_t now_ns;
+
+	/* Effects of the step, and the memory they point to. */
+	struct effect *effects;
+	size_t effect_count, effect_room;
+	void **garbage;
+	size_t garbage_count, garbage_room;
+
+	/* View (view.c). */
+	struct member members[FRAME_NODES_MAX];
+	unsigned member_count;
+	bool connected, ring_known, quorum_known, quorate, settled, view_quorate, active, was_active,
+	    hello_due, refused;
+	struct ring ring, quorum_ring;
+	node_id_t quorum_nodes[FRAME_NODES_MAX];
+	unsigned quorum_node_count;
+	uint64_t epoch;
+	node_id_t component;
+	uint64_t incarnation, next_incarnation;
+	enum join_state join;
+	struct world world;
+	struct backlog backlog;
+	uint64_t backlog_bytes;
+
+	/* Sending (send.c). */
+	bool frame_in_flight;
+	bool ready_due;
+	struct outgoings out;
+	struct outstreams outstreams;
+	struct instreams instreams;
+	uint64_t next_stream_id;
+
+	/* Fencing (fencing.c). */
+	bool fence_held, fence_wanted;
+	struct {
+		node_id_t node;
+		uint64_t boot_id;
+	} watched[FRAME_NODES_MAX];
+	unsigned watched_count;
+	uint64_t down_told; /* epoch and node of the last NODE_DOWN sent */
+	node_id_t down_told_node;
+
+	/* Logs of this node. */
+	struct logs logs;
+	TAILQ_HEAD(poked, log) poked;
+	uint32_t next_handle;
+	uint64_t next_token;
+	bool repair_paused;
+	bool stop_wanted;
+
+	struct {
+		uint64_t requests, messages_sent, messages_delivered, device_writes, device_write_bytes;
+	} counters;
+};
+
+/* core.c: effects. effect_add() returns a zeroed effect to fill in; effect_keep() hands malloc'ed memory to
+ * the step. */
+struct effect *effect_add(struct core *core, enum effect_type type);
+struct effect *effect_add_log(struct core *core, enum effect_type type, const struct log *log);
+void *effect_keep(struct core *core, void *memory);
+void core_log(struct core *core, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
+uint64_t core_token(struct core *core);
+
+/* logs.c */
+struct log *log_find(struct core *core, const char *uuid);
+struct log *log_by_handle(struct core *core, uint32_t handle);
+struct log *log_get(struct core *core, const char *uuid);
+void log_poke(struct core *core, struct log *log);
+void log_poke_all(struct core *core);
+void log_reap(struct core *core, struct log *log); /* drop it when nothing needs it */
+struct world_log *log_world(const struct core *core, const struct log *log);
+struct participant *log_self(const struct core *core, const struct log *log);
+struct instance *instance_find(const struct log *log, luid_t luid);
+struct instance *instance_find_any(struct core *core, luid_t luid, struct log **ret_log);
+struct instance *instance_add(struct core *core, struct log *log, luid_t luid);
+struct instance *log_resumed_instance(const struct log *log);
+bool log_table_live(const struct log *log);			 /* resumed, or a suspend is still at work */
+bool log_active(const struct core *core, const struct log *log); /* ready, active, and the log is open */
+bool log_holds(const struct log *log, region_t region);
+void instance_destroy(struct core *core, struct log *log, struct instance *instance);
+
+/* kernel.c: requests and their answers. */
+void kernel_request(struct core *core, const struct ulog_request *request);
+void kernel_answer_waiting(struct core *core, struct log *log);
+void reply(struct core *core, uint32_t seq, luid_t luid, int error, const void *data, uint32_t data_bytes);
+void kernel_wait(struct core *core, struct log *log, const struct ulog_request *request, uint64_t batch);
+bool kernel_waits(const struct log *log, luid_t luid, enum ulog_type type);
+void kernel_fail_kept(struct core *core, const char *uuid);
+void waiting_reply(struct core *core, struct log *log, struct waiting *waiting, int error);
+void waiting_reply_all(struct core *core, struct log *log, luid_t luid, enum ulog_type type, int error);
+
+/* marks.c */
+void marks_add(struct core *core, struct log *log, struct instance *instance, region_t region);
+void marks_force(struct core *core, struct log *log, region_t region); /* a new batch, marked before or not */
+void marks_remove(struct core *core, struct log *log, struct instance *instance, region_t region);
+void marks_tick(struct core *core, struct log *log);
+void marks_flushed(struct core *core, struct log *log, int error);
+void marks_give_up(struct core *core, struct log *log, region_t region);
+bool marks_quiet(const struct log *log); /* nothing lingers, nothing is to be cleared or told */
+void marks_committed(struct core *core, struct log *log);
+void marks_delivered(struct core *core, struct log *log);
+
+/* recovery.c */
+void recovery_work(struct core *core, struct log *log, struct instance *instance,
+		   const struct ulog_request *request);
+void recovery_set_sync(struct core *core, struct log *log, struct instance *instance,
+		       const struct ulog_request *request);
+void recovery_remote(struct core *core, struct log *log, const struct ulog_request *request);
+void recovery_tick(struct core *core, struct log *log);
+void recovery_synced(struct core *core, struct log *log, const struct region_set *regions);
+uint64_t recovery_sync_count(const struct core *core, const struct log *log);
+
+/* repair.c */
+void repair_tick(struct core *core, struct log *log);
+void repair_finished(struct core *core, struct log *log, int error);
+
+/* device.c */
+void device_tick(struct core *core, struct log *log);
+void device_read_done(struct core *core, struct log *log, const struct event *event);
+void device_written(struct core *core, struct log *log, int error);
+void device_note_dirty(struct core *core, struct log *log, const struct region_set *regions);
+void device_note_clean(struct core *core, struct log *log, const struct region_set *regions);
+void device_recheck(struct core *core, struct log *log);
+void device_tell_again(struct core *core, struct log *log); /* after a join dropped what was under way */
+bool device_quiet(const struct log *log); /* all clean bits are written, nothing is in flight */
+bool device_is_writer(const struct core *core, const struct log *log);
+void device_init(struct device *device);
+void device_fini(struct device *device);
+
+/* suspend.c */
+void suspend_begin(struct core *core, struct log *log, struct instance *instance);
+void suspend_tick(struct core *core, struct log *log);
+
+/* view.c */
+void view_change(struct core *core, const struct event *event);
+void view_ring(struct core *core, const struct event *event);
+void view_quorum(struct core *core, const struct event *event);
+void view_lost(struct core *core);
+void view_hello(struct core *core, node_id_t node, const struct record_hello *hello);
+bool view_can_greet(const struct core *core);
+void view_fill_hello(const struct core *core, struct record_hello *hello);
+bool view_has(const struct core *core, node_id_t node);
+
+/* join.c: checkpoint in and out, speeches. */
+void join_reset(struct core *core);
+void join_start_loading(struct core *core);
+void join_start_speaking(struct core *core);
+void join_send_checkpoint(struct core *core);
+void join_checkpoint_received(struct core *core, const struct bytes_writer *content);
+void join_ready(struct core *core);
+
+/* apply.c: what is delivered. */
+void apply_frame(struct core *core, node_id_t node, const uint8_t *bytes, size_t size);
+
+/* stream.c */
+int stream_out(struct core *core, enum stream_kind kind, const struct bytes_writer *content, uint32_t log);
+void stream_drop_out(struct core *core, enum stream_kind kind);
+void stream_drop_in(struct core *core);
+/* Takes a piece; returns the content when it was the last one (the caller frees it), NULL otherwise. */
+struct bytes_writer *stream_in(struct core *core, node_id_t node, const struct record_stream *piece);
+
+/* send.c */
+void send_frame(struct core *core);
+struct record *send_add(struct core *core, enum record_type type,
+			const char *uuid); /* NULL: memory is short */
+void send_purge(struct core *core);
+
+/* fencing.c */
+void fencing_tick(struct core *core);
+void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id);
+
+/* run_state.c */
+void run_state_restore(struct core *core, const struct run_log *run_log);
+void run_state_tables(struct core *core, const struct table *tables, size_t count);
+void run_state_meta(struct core *core, struct log *log);
+void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,
+		   const struct region_set *regions, bool set);
+void run_state_bit(struct core *core, struct log *log, enum run_bits kind, luid_t luid, region_t region,
+		   bool set);
+void run_state_mirror(struct core *core, struct log *log); /* persist what the replicated state says */
+void run_state_forget(struct core *core, struct log *log, luid_t luid);
+
+#endif

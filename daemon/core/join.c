@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Getting to know the replicated state, and telling it what this node holds. */
+#include "daemon/core/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void backlog_drop(struct core *core)
+{
+	while (!TAILQ_EMPTY(&core->backlog)) {
+		struct backlog_item *item = TAILQ_FIRST(&core->backlog);
+
+		TAILQ_REMOVE(&core->backlog, item, entry);
+		free(item);
+	}
+	core->backlog_bytes = 0;
+}
+
+/* What the former state said is not true any more, or was never heard by others. Each mark of this node is
+ * kept in the log's own sets; it becomes part of the next speech. */
+static void log_unlearn(struct log *log)
+{
+	struct instance *instance;
+
+	region_set_union_with(&log->pending, &log->announced);
+	region_set_union_with(&log->pending, &log->clearing);
+	region_set_union_with(&log->pending, &log->cleared_in_flight);
+	region_set_union_with(&log->linger_young, &log->linger_old);
+	region_set_union_with(&log->linger_young, &log->flushing);
+	region_set_union_with(&log->linger_young, &log->clearing);
+	region_set_union_with(&log->linger_young, &log->cleared_in_flight);
+	region_set_clear(&log->announced);
+	region_set_clear(&log->clearing);
+	region_set_clear(&log->cleared_in_flight);
+	region_set_clear(&log->linger_old);
+	region_set_clear(&log->flushing);
+	/* Copied but not told: the speech says IN_SYNC 1, so these become ghosts and are compared once more.
+	 */
+	region_set_clear(&log->copied);
+	region_set_clear(&log->copied_flushing);
+	region_set_clear(&log->copied_ready);
+	log->copied_due_ns = UINT64_MAX;
+	region_set_union_with(&log->want_pending, &log->want_sent);
+	region_set_clear(&log->want_sent);
+	region_set_clear(&log->wanted);
+	log->was_recoverer = false;
+	log->claim_sent = false;
+	log->release_sent = false;
+	log->repair_retry_ns = UINT64_MAX;
+	log->device.merged = false;
+	log->device.known = false;
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	{
+		instance->resume_sent = false;
+		instance->suspended_sent = false;
+		instance->known =
+		    instance->state != INSTANCE_CONSTRUCTED && instance->state != INSTANCE_RESUMING;
+		/* The work is the kernel's; a copy that ends without the role counts for nothing. */
+	}
+}
+
+void join_reset(struct core *core)
+{
+	struct log *log;
+
+	backlog_drop(core);
+	stream_drop_in(core);
+	send_purge(core);
+	world_fini(&core->world);
+	core->ready_due = false;
+	core->watched_count = 0;
+	TAILQ_FOREACH(log, &core->logs, entry)
+	log_unlearn(log);
+}
+
+void join_start_loading(struct core *core)
+{
+	core->join = JOIN_LOADING;
+}
+
+void join_send_checkpoint(struct core *core)
+{
+	struct bytes_writer content;
+
+	bytes_writer_init(&content);
+	bytes_write_u64(&content, world_digest(&core->world));
+	world_encode(&content, &core->world);
+	stream_drop_out(core, STREAM_CHECKPOINT);
+	if (stream_out(core, STREAM_CHECKPOINT, &content, 0))
+		core_log(core, LOG_ERR, "memory is short: the joiners get no checkpoint");
+	bytes_writer_fini(&content);
+}
+
+static void backlog_replay(struct core *core)
+{
+	struct backlog pending;
+	struct backlog_item *item;
+
+	TAILQ_INIT(&pending);
+	TAILQ_CONCAT(&pending, &core->backlog, entry);
+	core->backlog_bytes = 0;
+	while ((item = TAILQ_FIRST(&pending))) {
+		TAILQ_REMOVE(&pending, item, entry);
+		apply_frame(core, item->node, item->bytes, item->size);
+		free(item);
+	}
+}
+
+void join_checkpoint_received(struct core *core, const struct bytes_writer *content)
+{
+	struct bytes_reader reader;
+	uint64_t digest;
+
+	bytes_reader_init(&reader, content->bytes, bytes_writer_size(content));
+	digest = bytes_read_u64(&reader);
+	world_fini(&core->world);
+	if (reader.failed || world_decode(&reader, &core->world) || world_digest(&core->world) != digest) {
+		core_log(core, LOG_ERR,
+			 "the checkpoint is damaged or its digest differs: asking for another");
+		world_fini(&core->world);
+		core->next_incarnation++;
+		core->hello_due = true;
+		return;
+	}
+	core_log(core, LOG_INFO, "checkpoint loaded, %zu bytes", bytes_writer_size(content));
+	/* Speaking first: frames behind the checkpoint are applied to a state that this node already trusts.
+	 */
+	core->join = JOIN_SPEAKING;
+	backlog_replay(core);
+	join_start_speaking(core);
+}
+
+static void speak_log(struct core *core, struct log *log)
+{
+	struct bytes_writer content;
+	struct speech speech;
+	struct instance *instance;
+
+	speech_init(&speech);
+	memcpy(speech.uuid, log->uuid, sizeof(speech.uuid));
+	speech.shape = log->shape;
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	{
+		if (!instance->known)
+			continue;
+		speech.instances[speech.instance_count++] = (struct world_instance){
+		    .luid = instance->luid,
+		    .resumed = instance->state == INSTANCE_RESUMED ||
+			       instance->state == INSTANCE_PRESUSPENDED ||
+			       instance->state == INSTANCE_SUSPENDING,
+		    .failure_generation = instance->failure_generation,
+		};
+		speech.tainted = speech.tainted || instance->tainted;
+	}
+	if (speech.instance_count) {
+		region_set_copy(&speech.unsynced, &log->unsynced);
+		region_set_copy(&speech.ghosts, &log->ghosts);
+		region_set_copy(&speech.failed, &log->failed);
+		region_set_move(&speech.marks, &log->pending);
+		region_set_copy(&log->announced, &speech.marks);
+		speech.batch = ++log->batch_sent;
+		for (unsigned i = 0; i < log->former_count; i++, speech.former_count++) {
+			speech.former[i].node = log->former[i].node;
+			speech.former[i].boot_id = log->former[i].boot_id;
+		}
+		bytes_writer_init(&content);
+		speech_encode(&content, &speech);
+		if (stream_out(core, STREAM_SPEAK, &content, 0))
+			abort(); /* going on would hide marks from the others */
+		bytes_writer_fini(&content);
+	}
+	speech_fini(&speech);
+}
+
+void join_start_speaking(struct core *core)
+{
+	struct log *log;
+
+	core->join = JOIN_SPEAKING;
+	core->ready_due = true;
+	TAILQ_FOREACH(log, &core->logs, entry)
+	speak_log(core, log);
+}
+
+void join_ready(struct core *core)
+{
+	core->join = JOIN_READY;
+	core_log(core, LOG_NOTICE, "ready: the state of the cluster is complete");
+	log_poke_all(core);
+}

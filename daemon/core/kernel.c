@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The 17 requests of the kernel. What they mean: linux/dm-log-userspace.h; what they cost: protocol/README.
+ */
+#include "daemon/core/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void reply(struct core *core, uint32_t seq, luid_t luid, int error, const void *data, uint32_t data_bytes)
+{
+	struct effect *effect = effect_add(core, EFFECT_REPLY);
+
+	effect->reply.seq = seq;
+	effect->reply.luid = luid;
+	effect->reply.error = error;
+	effect->reply.data_bytes = data_bytes;
+	if (data_bytes) {
+		uint8_t *copy = effect_keep(core, malloc(data_bytes));
+
+		memcpy(copy, data, data_bytes);
+		effect->reply.data = copy;
+	}
+}
+
+static void reply_plain(struct core *core, const struct ulog_request *request, int error)
+{
+	reply(core, request->seq, request->luid, error, NULL, 0);
+}
+
+/* "Introduce yourself": the kernel's retry keeps the size of this answer as its room (hazard A1). */
+static void reply_unknown(struct core *core, const struct ulog_request *request)
+{
+	static const uint8_t zeroes[ULOG_REPLY_DATA_MAX];
+
+	reply(core, request->seq, request->luid, -ESRCH, zeroes, ulog_reply_room(request->type));
+}
+
+static void reply_u64(struct core *core, const struct ulog_request *request, uint64_t value)
+{
+	uint8_t data[8];
+
+	ulog_data_u64(data, value);
+	reply(core, request->seq, request->luid, 0, data, sizeof(data));
+}
+
+/* --- requests that wait
+ * ---------------------------------------------------------------------------------------- */
+
+static void waiting_drop(struct log *log, struct waiting *waiting)
+{
+	TAILQ_REMOVE(&log->waitings, waiting, entry);
+	log->waiting_count--;
+	free(waiting);
+}
+
+void kernel_wait(struct core *core, struct log *log, const struct ulog_request *request, uint64_t batch)
+{
+	struct waiting *waiting;
+
+	/* The kernel asks again every 15 s with a new seq and forgets the old one: the oldest copies go
+	 * first. */
+	if (log->waiting_count >= WAITING_MAX)
+		waiting_drop(log, TAILQ_FIRST(&log->waitings));
+	waiting = calloc(1, sizeof(*waiting));
+	if (!waiting)
+		return; /* it will be asked again */
+	waiting->seq = request->seq;
+	waiting->luid = request->luid;
+	waiting->type = request->type;
+	waiting->batch = batch;
+	waiting->since_ns = core->now_ns;
+	TAILQ_INSERT_TAIL(&log->waitings, waiting, entry);
+	log->waiting_count++;
+	log_poke(core, log);
+}
+
+bool kernel_waits(const struct log *log, luid_t luid, enum ulog_type type)
+{
+	const struct waiting *waiting;
+
+	TAILQ_FOREACH(waiting, &log->waitings, entry)
+	if (waiting->luid == luid && waiting->type == type)
+		return true;
+	return false;
+}
+
+void waiting_reply(struct core *core, struct log *log, struct waiting *waiting, int error)
+{
+	reply(core, waiting->seq, waiting->luid, error, NULL, 0);
+	waiting_drop(log, waiting);
+}
+
+void waiting_reply_all(struct core *core, struct log *log, luid_t luid, enum ulog_type type, int error)
+{
+	struct waiting *waiting, *next;
+
+	for (waiting = TAILQ_FIRST(&log->waitings); waiting; waiting = next) {
+		next = TAILQ_NEXT(waiting, entry);
+		if (waiting->luid == luid && waiting->type == type)
+			waiting_reply(core, log, waiting, error);
+	}
+}
+
+void kernel_fail_kept(struct core *core, const char *uuid)
+{
+	struct log *log;
+
+	TAILQ_FOREACH(log, &core->logs, entry)
+	{
+		struct waiting *waiting, *next;
+
+		if (uuid && strcmp(uuid, log->uuid))
+			continue;
+		for (waiting = TAILQ_FIRST(&log->waitings); waiting; waiting = next) {
+			next = TAILQ_NEXT(waiting, entry);
+			if (waiting->type == ULOG_FLUSH || waiting->type == ULOG_SET_REGION_SYNC)
+				waiting_reply(core, log, waiting, -EIO);
+		}
+	}
+}
+
+static void resume_answer(struct core *core, struct log *log, struct instance *instance)
+{
+	const struct world_log *world = log_world(core, log);
+	struct participant *self = log_self(core, log);
+	const struct world_instance *known = self ? participant_instance(self, instance->luid) : NULL;
+
+	if (!instance->resume_sent || !core->active)
+		return;
+	if (known && known->resumed && world->phase == LOG_OPEN) {
+		struct region_set told = {0};
+
+		region_set_copy(&told, &world->unsynced);
+		region_set_union_with(&told, &world->failed);
+		/* What this very table was told IN_SYNC 1 for stays so (hazard A3). */
+		if (instance->known)
+			region_set_intersect(&told, &log->unsynced);
+		run_state_set(core, log, RUN_UNSYNCED, 0, &log->unsynced, false);
+		run_state_set(core, log, RUN_UNSYNCED, 0, &told, true);
+		region_set_move(&log->unsynced, &told);
+		instance->failure_generation = known->failure_generation;
+		instance->known = true;
+		instance->state = INSTANCE_RESUMED;
+		log->mirror_due = true;
+		run_state_mirror(core, log);
+		run_state_meta(core, log);
+		core_log(core, LOG_INFO, "log %s: resumed, %llu of %llu regions out of sync", log->uuid,
+			 (unsigned long long)region_set_count(&log->unsynced),
+			 (unsigned long long)log->shape.region_count);
+		waiting_reply_all(core, log, instance->luid, ULOG_RESUME, 0);
+		return;
+	}
+	if (instance->refused) {
+		core_log(
+		    core, LOG_ERR,
+		    "log %s: other nodes run it with another size, region size or kind of log: not resumed",
+		    log->uuid);
+		instance->state = INSTANCE_CONSTRUCTED;
+		waiting_reply_all(core, log, instance->luid, ULOG_RESUME, -EINVAL);
+	}
+}
+
+static void resume_send(struct core *core, struct log *log, struct instance *instance)
+{
+	struct record *record;
+
+	if (instance->resume_sent || core->join != JOIN_READY || !core->active)
+		return;
+	if (core->config.fencing == FENCING_DLM && !core->fence_held)
+		return;
+	record = send_add(core, RECORD_RESUME, log->uuid);
+	if (!record)
+		return;
+	memcpy(record->uuid, log->uuid, sizeof(record->uuid));
+	record->luid = instance->luid;
+	record->shape = log->shape;
+	record->flag = instance->tainted;
+	/* Held through the suspend: nobody knows how these writes ended (hazard A7). */
+	region_set_move(&record->regions, &instance->held);
+	run_state_set(core, log, RUN_HELD, instance->luid, &record->regions, false);
+	region_set_subtract(&log->announced, &record->regions);
+	region_set_subtract(&log->pending, &record->regions);
+	instance->resume_sent = true;
+	instance->refused = false;
+}
+
+static void flush_answer(struct core *core, struct log *log, struct waiting *waiting)
+{
+	const struct world_log *world = log_world(core, log);
+
+	if (log->batch_committed >= waiting->batch && core->active)
+		waiting_reply(core, log, waiting, 0);
+	else if (world && core->active && world->device_dead)
+		waiting_reply(core, log, waiting, -EIO);
+}
+
+/* On a reconnect the CTR is answered only when the RESUME behind it can be at once (hazard A2). */
+static void reconnect_answer(struct core *core, struct log *log, struct waiting *waiting)
+{
+	struct instance *instance = instance_find(log, waiting->luid);
+
+	if (!instance || core->join != JOIN_READY)
+		return;
+	if (instance->state == INSTANCE_RESUMED) {
+		instance->reconnect_open = true;
+		run_state_meta(core, log);
+	}
+	instance->reconnect_until_ns = core->now_ns + RECONNECT_NS;
+	waiting_reply(core, log, waiting, 0);
+}
+
+void kernel_answer_waiting(struct core *core, struct log *log)
+{
+	struct waiting *waiting, *next;
+	struct instance *instance;
+
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	{
+		if (instance->state != INSTANCE_RESUMING)
+			continue;
+		resume_send(core, log, instance);
+		resume_answer(core, log, instance);
+	}
+	for (waiting = TAILQ_FIRST(&log->waitings); waiting; waiting = next) {
+		next = TAILQ_NEXT(waiting, entry);
+		switch (waiting->type) {
+		case ULOG_FLUSH:
+		case ULOG_SET_REGION_SYNC: flush_answer(core, log, waiting); break;
+		case ULOG_CTR: reconnect_answer(core, log, waiting); break;
+		default: break; /* RESUME above, PRESUSPEND and POSTSUSPEND in suspend.c */
+		}
+	}
+}
+
+/* --- life of a table
+ * ------------------------------------------------------------------------------------------- */
+
+static void shape_of(const struct constructor *constructor, struct log_shape *ret_shape)
+{
+	*ret_shape = (struct log_shape){
+	    .disk = constructor->disk,
+	    .sync_mode = constructor->sync_mode == SYNC_NOSYNC	? SHAPE_NOSYNC
+			 : constructor->sync_mode == SYNC_FORCE ? SHAPE_SYNC
+								: SHAPE_DEFAULT,
+	    .length_sectors = constructor->length_sectors,
+	    .region_size_sectors = constructor->region_size_sectors,
+	    .region_count = constructor->region_count,
+	};
+}
+
+static struct instance *ctr_new_instance(struct core *core, const struct ulog_request *request,
+					 const struct constructor *constructor)
+{
+	struct log *log = log_get(core, request->uuid);
+	struct instance *instance = log ? instance_add(core, log, request->luid) : NULL;
+
+	if (!log)
+		return NULL;
+	log_poke(core, log);
+	if (!instance)
+		return NULL;
+	instance->constructor = *constructor;
+	/* The shape in use is that of the table in use; it changes when another is resumed. */
+	if (!log_table_live(log))
+		shape_of(constructor, &log->shape);
+	return instance;
+}
+
+static void ctr_reply(struct core *core, const struct ulog_request *request,
+		      const struct constructor *constructor)
+{
+	char name[CONSTRUCTOR_STATUS_BYTES];
+	int length = constructor_device(constructor, name, sizeof(name));
+
+	/* The kernel takes a reference on the device; the NUL belongs to the data. */
+	reply(core, request->seq, request->luid, 0, name, length > 0 ? (uint32_t)length + 1 : 0);
+}
+
+static void ctr_reconnect(struct core *core, struct log *log, struct instance *instance,
+			  const struct ulog_request *request, const struct constructor *constructor)
+{
+	if (!instance) {
+		instance = ctr_new_instance(core, request, constructor);
+		if (!instance) {
+			reply_plain(core, request, -ENOMEM);
+			return;
+		}
+		/* A table this daemon has no memory of may have written anything (hazard A10). */
+		instance->tainted = true;
+		log = log_find(core, request->uuid);
+		core_log(core, LOG_WARNING,
+			 "log %s: a table that is not remembered reconnects: all of it stays dirty until it "
+			 "is reloaded",
+			 log->uuid);
+	}
+	kernel_wait(core, log, request, 0);
+}
+
+static void request_ctr(struct core *core, const struct ulog_request *request)
+{
+	struct constructor constructor;
+	struct instance *instance;
+	struct log *log = NULL;
+	bool terminated = false;
+	const char *why = "";
+
+	if (constructor_parse(request->data, request->data_bytes, &constructor, &terminated, &why)) {
+		core_log(core, LOG_ERR, "log %s: bad constructor arguments: %s", request->uuid, why);
+		reply_plain(core, request, -EINVAL);
+		return;
+	}
+	instance = instance_find_any(core, request->luid, &log);
+	if (instance && terminated && !strcmp(log->uuid, request->uuid)) {
+		ctr_reconnect(core, log, instance, request, &constructor);
+		return;
+	}
+	/* A luid is used again after a DTR that was lost, or after a constructor that failed. */
+	if (instance) {
+		instance_destroy(core, log, instance);
+		log_poke(core, log);
+	}
+	if (terminated) {
+		ctr_reconnect(core, NULL, NULL, request, &constructor);
+		return;
+	}
+	if (!ctr_new_instance(core, request, &constructor)) {
+		core_log(core, LOG_ERR, "log %s: too many tables of one log, or memory is short",
+			 request->uuid);
+		reply_plain(core, request, -ENOMEM);
+		return;
+	}
+	ctr_reply(core, request, &constructor);
+}
+
+static void request_resume(struct core *core, struct log *log, struct instance *instance,
+			   const struct ulog_request *request)
+{
+	bool reconnect = core->now_ns <= instance->reconnect_until_ns;
+
+	instance->reconnect_until_ns = 0;
+	if (instance->state == INSTANCE_RESUMED) {
+		if (instance->reconnect_open) {
+			instance->reconnect_open = false;
+			run_state_meta(core, log);
+		}
+		reply_plain(core, request, 0);
+		return;
+	}
+	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3). */
+	if (reconnect && !instance->tainted) {
+		reply_plain(core, request, 0);
+		return;
+	}
+	if (instance->state != INSTANCE_RESUMING) {
+		instance->state = INSTANCE_RESUMING;
+		instance->resume_sent = false;
+		shape_of(&instance->constructor, &log->shape);
+		region_set_clear(&instance->failed);
+		instance->has_work = false;
+	}
+	kernel_wait(core, log, request, 0);
+}
+
+static void request_presuspend(struct core *core, struct log *log, struct instance *instance,
+			       const struct ulog_request *request)
+{
+	if (instance->state == INSTANCE_RESUMED)
+		instance->state = INSTANCE_PRESUSPENDED;
+	if (instance->state == INSTANCE_PRESUSPENDED && log->repairing)
+		kernel_wait(core, log, request, 0);
+	else
+		reply_plain(core, request, 0);
+}
+
+static void request_postsuspend(struct core *core, struct log *log, struct instance *instance,
+				const struct ulog_request *request)
+{
+	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED)
+		suspend_begin(core, log, instance);
+	if (instance->state == INSTANCE_SUSPENDING)
+		kernel_wait(core, log, request, 0);
+	else
+		reply_plain(core, request, 0);
+}
+
+/* --- regions
+ * --------------------------------------------------------------------------------------------------- */
+
+static bool regions_valid(const struct log *log, const struct ulog_request *request)
+{
+	for (size_t i = 0; i < ulog_region_count(request); i++)
+		if (ulog_region(request, i) >= log->shape.region_count)
+			return false;
+	return true;
+}
+
+static void request_mark(struct core *core, struct log *log, struct instance *instance,
+			 const struct ulog_request *request)
+{
+	for (size_t i = 0; i < ulog_region_count(request); i++)
+		marks_add(core, log, instance, (region_t)ulog_region(request, i));
+}
+
+static void request_clear(struct core *core, struct log *log, struct instance *instance,
+			  const struct ulog_request *request)
+{
+	for (size_t i = 0; i < ulog_region_count(request); i++)
+		marks_remove(core, log, instance, (region_t)ulog_region(request, i));
+}
+
+static void request_flush(struct core *core, struct log *log, struct instance *instance,
+			  const struct ulog_request *request)
+{
+	uint64_t batch;
+
+	request_mark(core, log, instance, request);
+	batch = region_set_is_empty(&log->pending) ? log->batch_sent : log->batch_sent + 1;
+	if (batch <= log->batch_committed) {
+		reply_plain(core, request, 0);
+		return;
+	}
+	/* Pending marks leave in one frame as a rule; what does not fit goes with the next, under a later
+	 * number. */
+	kernel_wait(core, log, request, batch);
+}
+
+static void request_status(struct core *core, struct log *log, struct instance *instance,
+			   const struct ulog_request *request)
+{
+	const struct world_log *world = log_world(core, log);
+	char text[CONSTRUCTOR_STATUS_BYTES];
+	int length;
+
+	if (request->type == ULOG_STATUS_INFO)
+		length = constructor_status_info(&instance->constructor,
+						 world && world->device_dead ? 'D' : 'A', text, sizeof(text));
+	else
+		length = constructor_status_table(&instance->constructor, text, sizeof(text));
+	reply(core, request->seq, request->luid, 0, text, length > 0 ? (uint32_t)length + 1 : 0);
+}
+
+static bool region_clean(const struct core *core, const struct log *log, region_t region)
+{
+	const struct world_log *world = log_world(core, log);
+
+	return world && !world_log_dirty(world, region) && !region_set_contains(&log->pending, region);
+}
+
+/* What only a running table may ask; from any other it means that this daemon missed a RESUME (hazard B3). */
+static bool needs_resumed(enum ulog_type type)
+{
+	return type == ULOG_IN_SYNC || type == ULOG_MARK_REGION || type == ULOG_GET_RESYNC_WORK ||
+	       type == ULOG_IS_REMOTE_RECOVERING;
+}
+
+static void request_region(struct core *core, struct log *log, struct instance *instance,
+			   const struct ulog_request *request)
+{
+	switch (request->type) {
+	case ULOG_IS_CLEAN:
+		reply_u64(core, request, region_clean(core, log, (region_t)ulog_region(request, 0)));
+		break;
+	case ULOG_IN_SYNC:
+		reply_u64(core, request,
+			  !region_set_contains(&log->unsynced, (region_t)ulog_region(request, 0)));
+		break;
+	case ULOG_FLUSH: request_flush(core, log, instance, request); break;
+	case ULOG_MARK_REGION:
+		request_mark(core, log, instance, request);
+		reply_plain(core, request, 0);
+		break;
+	case ULOG_CLEAR_REGION:
+		request_clear(core, log, instance, request);
+		reply_plain(core, request, 0);
+		break;
+	case ULOG_SET_REGION_SYNC: recovery_set_sync(core, log, instance, request); break;
+	default: recovery_remote(core, log, request); break;
+	}
+}
+
+static bool instance_running(const struct instance *instance)
+{
+	return instance->state != INSTANCE_CONSTRUCTED && instance->state != INSTANCE_RESUMING &&
+	       instance->state != INSTANCE_SUSPENDED;
+}
+
+static void request_known(struct core *core, struct log *log, struct instance *instance,
+			  const struct ulog_request *request)
+{
+	if (needs_resumed(request->type) && !instance_running(instance)) {
+		reply_unknown(core, request);
+		return;
+	}
+	switch (request->type) {
+	case ULOG_DTR:
+		instance_destroy(core, log, instance);
+		reply_plain(core, request, 0);
+		break;
+	case ULOG_PRESUSPEND: request_presuspend(core, log, instance, request); break;
+	case ULOG_POSTSUSPEND: request_postsuspend(core, log, instance, request); break;
+	case ULOG_RESUME: request_resume(core, log, instance, request); break;
+	case ULOG_GET_REGION_SIZE: reply_u64(core, request, instance->constructor.region_size_sectors); break;
+	case ULOG_GET_RESYNC_WORK: recovery_work(core, log, instance, request); break;
+	case ULOG_GET_SYNC_COUNT:
+		reply_u64(core, request, instance_running(instance) ? recovery_sync_count(core, log) : 0);
+		break;
+	case ULOG_STATUS_INFO:
+	case ULOG_STATUS_TABLE: request_status(core, log, instance, request); break;
+	default:
+		/* MARK and CLEAR never get an error, which would drop the kernel's whole list (hazard A13): a
+		 * region out of range cannot come from dm-mirror. */
+		if (regions_valid(log, request)) {
+			request_region(core, log, instance, request);
+			break;
+		}
+		core_log(core, LOG_ERR, "log %s: %s of a region out of range", log->uuid,
+			 ulog_type_name(request->type));
+		reply_plain(core, request, -EINVAL);
+		break;
+	}
+}
+
+void kernel_request(struct core *core, const struct ulog_request *request)
+{
+	struct log *log = log_find(core, request->uuid);
+	struct instance *instance = log ? instance_find(log, request->luid) : NULL;
+
+	if (request->type == ULOG_CTR) {
+		request_ctr(core, request);
+		return;
+	}
+	if (!instance) {
+		/* What is gone has been destroyed, whoever lost the message. */
+		if (request->type == ULOG_DTR)
+			reply_plain(core, request, 0);
+		else
+			reply_unknown(core, request);
+		return;
+	}
+	request_known(core, log, instance, request);
+	log_poke(core, log);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Logs and instances of this node: finding, making, dropping them. */
+#include "daemon/core/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct log *log_find(struct core *core, const char *uuid)
+{
+	struct log *log;
+
+	TAILQ_FOREACH(log, &core->logs, entry)
+	if (!strcmp(log->uuid, uuid))
+		return log;
+	return NULL;
+}
+
+struct log *log_by_handle(struct core *core, uint32_t handle)
+{
+	struct log *log;
+
+	TAILQ_FOREACH(log, &core->logs, entry)
+	if (log->handle == handle)
+		return log;
+	return NULL;
+}
+
+struct log *log_get(struct core *core, const char *uuid)
+{
+	struct log *log = log_find(core, uuid);
+
+	if (log)
+		return log;
+	log = calloc(1, sizeof(*log)); /* an all-zero region set is an empty one */
+	if (!log)
+		return NULL;
+	log->handle = core->next_handle++;
+	strncpy(log->uuid, uuid, sizeof(log->uuid) - 1);
+	TAILQ_INIT(&log->instances);
+	TAILQ_INIT(&log->waitings);
+	log->batch_sent = log->batch_committed = 1; /* 0 is "no batch" */
+	log->linger_due_ns = UINT64_MAX;
+	log->copied_due_ns = UINT64_MAX;
+	log->repair_retry_ns = UINT64_MAX;
+	device_init(&log->device);
+	TAILQ_INSERT_TAIL(&core->logs, log, entry);
+	return log;
+}
+
+void log_poke(struct core *core, struct log *log)
+{
+	if (log->poked)
+		return;
+	log->poked = true;
+	TAILQ_INSERT_TAIL(&core->poked, log, poke_entry);
+}
+
+void log_poke_all(struct core *core)
+{
+	struct log *log;
+
+	TAILQ_FOREACH(log, &core->logs, entry)
+	log_poke(core, log);
+}
+
+static void log_free(struct core *core, struct log *log)
+{
+	struct region_set *const sets[] = {
+	    &log->unsynced,	     &log->ghosts,	 &log->failed,
+	    &log->announced,	     &log->pending,	 &log->linger_young,
+	    &log->linger_old,	     &log->flushing,	 &log->clearing,
+	    &log->cleared_in_flight, &log->fail_pending, &log->copied,
+	    &log->copied_flushing,   &log->copied_ready, &log->wanted,
+	    &log->want_pending,	     &log->want_sent,
+	};
+
+	if (log->poked)
+		TAILQ_REMOVE(&core->poked, log, poke_entry);
+	while (!TAILQ_EMPTY(&log->waitings)) {
+		struct waiting *waiting = TAILQ_FIRST(&log->waitings);
+
+		TAILQ_REMOVE(&log->waitings, waiting, entry);
+		free(waiting);
+	}
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+		region_set_fini(sets[i]);
+	device_fini(&log->device);
+	TAILQ_REMOVE(&core->logs, log, entry);
+	free(log);
+}
+
+void log_reap(struct core *core, struct log *log)
+{
+	if (!TAILQ_EMPTY(&log->instances) || log->device.state == DEVICE_READING ||
+	    log->device.state == DEVICE_WRITING || log->legs_busy || log->repairing)
+		return;
+	if (log->device.state == DEVICE_IDLE)
+		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
+	run_state_forget(core, log, 0);
+	log_free(core, log);
+}
+
+struct world_log *log_world(const struct core *core, const struct log *log)
+{
+	return core->join == JOIN_READY ? world_log_find(&core->world, log->uuid) : NULL;
+}
+
+struct participant *log_self(const struct core *core, const struct log *log)
+{
+	struct world_log *world = log_world(core, log);
+
+	return world ? participant_find(world, core->config.node) : NULL;
+}
+
+struct instance *instance_find(const struct log *log, luid_t luid)
+{
+	struct instance *instance;
+
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	if (instance->luid == luid)
+		return instance;
+	return NULL;
+}
+
+struct instance *instance_find_any(struct core *core, luid_t luid, struct log **ret_log)
+{
+	struct log *log;
+
+	TAILQ_FOREACH(log, &core->logs, entry)
+	{
+		struct instance *instance = instance_find(log, luid);
+
+		if (!instance)
+			continue;
+		*ret_log = log;
+		return instance;
+	}
+	return NULL;
+}
+
+struct instance *instance_add(struct core *core, struct log *log, luid_t luid)
+{
+	struct instance *instance = calloc(1, sizeof(*instance));
+	unsigned count = 0;
+
+	(void)core;
+	for (struct instance *it = TAILQ_FIRST(&log->instances); it; it = TAILQ_NEXT(it, entry))
+		count++;
+	if (!instance || count >= PARTICIPANT_INSTANCES_MAX) {
+		free(instance);
+		return NULL;
+	}
+	instance->luid = luid;
+	TAILQ_INSERT_TAIL(&log->instances, instance, entry);
+	return instance;
+}
+
+struct instance *log_resumed_instance(const struct log *log)
+{
+	struct instance *instance;
+
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED)
+		return instance;
+	return NULL;
+}
+
+bool log_table_live(const struct log *log)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
+	    instance->state == INSTANCE_SUSPENDING)
+		return true;
+	return false;
+}
+
+bool log_active(const struct core *core, const struct log *log)
+{
+	const struct world_log *world = log_world(core, log);
+
+	return world && core->active && world->phase == LOG_OPEN;
+}
+
+bool log_holds(const struct log *log, region_t region)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	if (region_set_contains(&instance->held, region))
+		return true;
+	return false;
+}
+
+void instance_destroy(struct core *core, struct log *log, struct instance *instance)
+{
+	struct waiting *waiting, *next;
+
+	for (waiting = TAILQ_FIRST(&log->waitings); waiting; waiting = next) {
+		next = TAILQ_NEXT(waiting, entry);
+		if (waiting->luid == instance->luid)
+			waiting_reply(core, log, waiting, 0);
+	}
+	if (instance->known) {
+		struct record *record = send_add(core, RECORD_DESTROYED, log->uuid);
+
+		if (record) {
+			record->luid = instance->luid;
+			region_set_copy(&record->regions, &instance->held);
+		}
+	}
+	run_state_forget(core, log, instance->luid);
+	region_set_fini(&instance->held);
+	region_set_fini(&instance->failed);
+	TAILQ_REMOVE(&log->instances, instance, entry);
+	free(instance);
+	if (!TAILQ_EMPTY(&log->instances))
+		run_state_meta(core, log);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The marks of this node: from the kernel's MARK to the commit, from its CLEAR through the linger to the
+ * cluster.
+ *
+ *   held (kernel)  ->  pending  ->  announced  ->  commit: FLUSH is answered
+ *   CLEAR: announced stays and lingers  ->  legs flushed  ->  clearing  ->  CLEAR in the order
+ */
+#include "daemon/core/internal.h"
+
+static uint64_t linger_step_ns(const struct core *core)
+{
+	/* Two generations: a mark lingers between one and two steps. */
+	return core->config.linger_ns / 2 + 1;
+}
+
+static void linger_start(struct core *core, struct log *log, region_t region)
+{
+	region_set_add(&log->linger_young, region);
+	if (log->linger_due_ns == UINT64_MAX)
+		log->linger_due_ns = core->now_ns + linger_step_ns(core);
+	if (region_set_count(&log->linger_young) + region_set_count(&log->linger_old) >
+	    core->config.linger_regions)
+		log->linger_due_ns = core->now_ns;
+}
+
+void marks_add(struct core *core, struct log *log, struct instance *instance, region_t region)
+{
+	if (region_set_add(&instance->held, region))
+		run_state_bit(core, log, RUN_HELD, instance->luid, region, true);
+	region_set_remove(&log->linger_young, region);
+	region_set_remove(&log->linger_old, region);
+	region_set_remove(&log->flushing, region);
+	/* A clear that nobody has seen yet is taken back: the mark is still committed. */
+	if (region_set_remove(&log->clearing, region))
+		region_set_add(&log->announced, region);
+	if (region_set_contains(&log->announced, region) || region_set_contains(&log->pending, region))
+		return;
+	region_set_add(&log->pending, region);
+	run_state_bit(core, log, RUN_MARKED, 0, region, true);
+}
+
+void marks_force(struct core *core, struct log *log, region_t region)
+{
+	region_set_remove(&log->announced, region);
+	region_set_remove(&log->clearing, region);
+	region_set_remove(&log->flushing, region);
+	if (region_set_add(&log->pending, region))
+		run_state_bit(core, log, RUN_MARKED, 0, region, true);
+	if (!log_holds(log, region) && !region_set_contains(&log->linger_old, region))
+		linger_start(core, log, region);
+}
+
+/* A CLEAR removes only what came through its own table (hazard A6). */
+void marks_remove(struct core *core, struct log *log, struct instance *instance, region_t region)
+{
+	const struct world_log *world;
+
+	if (!region_set_remove(&instance->held, region))
+		return;
+	run_state_bit(core, log, RUN_HELD, instance->luid, region, false);
+	if (log_holds(log, region))
+		return;
+	linger_start(core, log, region);
+	/* Somebody waits to copy it. */
+	world = log_world(core, log);
+	if (world && world->claimed && world->claim == region)
+		marks_give_up(core, log, region);
+}
+
+/* No lingering for this one: its clear goes with the next flush of the legs. */
+void marks_give_up(struct core *core, struct log *log, region_t region)
+{
+	if (!region_set_remove(&log->linger_young, region) && !region_set_contains(&log->linger_old, region))
+		return;
+	region_set_add(&log->linger_old, region);
+	log->linger_due_ns = core->now_ns;
+}
+
+static void legs_flush_start(struct core *core, struct log *log)
+{
+	struct effect *effect = effect_add_log(core, EFFECT_LEGS_FLUSH, log);
+
+	log->legs_busy = true;
+	log->legs_token = effect->token = core_token(core);
+}
+
+static void linger_rotate(struct core *core, struct log *log, bool all)
+{
+	if (all)
+		region_set_union_with(&log->linger_old, &log->linger_young);
+	region_set_move(&log->flushing, &log->linger_old);
+	if (all)
+		region_set_clear(&log->linger_young);
+	else
+		region_set_move(&log->linger_old, &log->linger_young);
+	log->linger_due_ns =
+	    region_set_is_empty(&log->linger_old) ? UINT64_MAX : core->now_ns + linger_step_ns(core);
+}
+
+/* One flush of the legs serves the marks to give up and the regions copied (hazard B7). */
+void marks_tick(struct core *core, struct log *log)
+{
+	bool linger_due = log->linger_due_ns <= core->now_ns || log->give_up_all;
+	bool copied_due = log->copied_due_ns <= core->now_ns;
+
+	/* The legs of a table that is not live belong to somebody else. */
+	if (!log_table_live(log)) {
+		log->linger_due_ns = log->copied_due_ns = UINT64_MAX;
+		return;
+	}
+	if (log->legs_busy || (log->legs_failed && core->now_ns < log->legs_retry_ns))
+		return;
+	log->legs_failed = false;
+	if (linger_due)
+		linger_rotate(core, log, log->give_up_all);
+	if (copied_due || log->give_up_all) {
+		region_set_move(&log->copied_flushing, &log->copied);
+		log->copied_due_ns = UINT64_MAX;
+	}
+	if (!region_set_is_empty(&log->flushing) || !region_set_is_empty(&log->copied_flushing))
+		legs_flush_start(core, log);
+}
+
+static void clearing_add(struct log *log, struct region_set *regions)
+{
+	/* Only what others have heard of can be taken back; what is pending still has not been sent at all.
+	 */
+	region_set_subtract(&log->pending, regions);
+	region_set_intersect(regions, &log->announced);
+	region_set_subtract(&log->announced, regions);
+	region_set_union_with(&log->clearing, regions);
+}
+
+void marks_flushed(struct core *core, struct log *log, int error)
+{
+	struct region_set unheard = {0};
+
+	log->legs_busy = false;
+	if (error) {
+		/* Marks stay: a region whose bytes may sit in a volatile cache is not clean. */
+		log->legs_failed = true;
+		log->legs_retry_ns = core->now_ns + LEGS_RETRY_NS;
+		region_set_union_with(&log->linger_old, &log->flushing);
+		region_set_union_with(&log->copied, &log->copied_flushing);
+		region_set_clear(&log->flushing);
+		region_set_clear(&log->copied_flushing);
+		if (!region_set_is_empty(&log->linger_old))
+			log->linger_due_ns = log->legs_retry_ns;
+		if (!region_set_is_empty(&log->copied))
+			log->copied_due_ns = log->legs_retry_ns;
+		core_log(core, LOG_WARNING,
+			 "log %s: the legs cannot be flushed (error %d): its regions stay dirty", log->uuid,
+			 -error);
+		return;
+	}
+	/* Marked and cleared before anything was sent: the persistent bit goes, nobody else knows of it. */
+	region_set_copy(&unheard, &log->flushing);
+	region_set_intersect(&unheard, &log->pending);
+	run_state_set(core, log, RUN_MARKED, 0, &unheard, false);
+	region_set_fini(&unheard);
+	clearing_add(log, &log->flushing);
+	region_set_clear(&log->flushing);
+	region_set_union_with(&log->copied_ready, &log->copied_flushing);
+	region_set_clear(&log->copied_flushing);
+}
+
+bool marks_quiet(const struct log *log)
+{
+	return !log->legs_busy && region_set_is_empty(&log->linger_young) &&
+	       region_set_is_empty(&log->linger_old) && region_set_is_empty(&log->flushing) &&
+	       region_set_is_empty(&log->clearing) && region_set_is_empty(&log->cleared_in_flight) &&
+	       region_set_is_empty(&log->copied) && region_set_is_empty(&log->copied_flushing) &&
+	       region_set_is_empty(&log->copied_ready);
+}
+
+/* An own frame came through the order: its clears hold for everybody. */
+void marks_delivered(struct core *core, struct log *log)
+{
+	if (region_set_is_empty(&log->cleared_in_flight))
+		return;
+	/* Marked again meanwhile: the bit belongs to the new mark. */
+	region_set_subtract(&log->cleared_in_flight, &log->announced);
+	region_set_subtract(&log->cleared_in_flight, &log->pending);
+	run_state_set(core, log, RUN_MARKED, 0, &log->cleared_in_flight, false);
+	region_set_clear(&log->cleared_in_flight);
+	log_poke(core, log);
+}
+
+/* A core log: committed is what every other up-to-date member has acknowledged (guarantee 4, hazard A5). */
+static uint64_t core_log_committed(const struct core *core, const struct world_log *world,
+				   const struct participant *self)
+{
+	uint64_t batch = self->batch;
+	const struct participant *it;
+
+	TAILQ_FOREACH(it, &world->participants, entry)
+	{
+		const struct world_node *node = world_node_find(&core->world, it->node);
+
+		if (it == self || !participant_resumed(it))
+			continue;
+		/* Its daemon is gone: it is no up-to-date member. Cut off: it may be alone and believe itself
+		 * alone. */
+		if (node && node->state == NODE_GONE)
+			continue;
+		if (it->local_acked < batch)
+			batch = it->local_acked;
+	}
+	return batch;
+}
+
+void marks_committed(struct core *core, struct log *log)
+{
+	struct world_log *world = log_world(core, log);
+	const struct participant *self = log_self(core, log);
+
+	if (!world || !self || world->shape.disk || !core->active)
+		return;
+	log->batch_committed = core_log_committed(core, world, self);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Recovery by the kernel: regions that no running instance was told IN_SYNC 1 for. The role of recoverer is
+ * the claim for all of them, so work is handed out without asking anybody.
+ */
+#include "daemon/core/internal.h"
+
+static bool work_possible(const struct core *core, const struct log *log, const struct instance *instance)
+{
+	const struct world_log *world = log_world(core, log);
+
+	return instance->state == INSTANCE_RESUMED && log_active(core, log) &&
+	       world->recoverer == core->config.node && !world_log_assembling(world);
+}
+
+static bool work_fits(const struct log *log, const struct world_log *world, const struct instance *instance,
+		      region_t region)
+{
+	return region_set_contains(&log->unsynced, region) && region_set_contains(&world->unsynced, region) &&
+	       !region_set_contains(&instance->failed, region);
+}
+
+/* What writers wait for comes first, then the rest in order. */
+static bool work_choose(struct log *log, const struct world_log *world, const struct instance *instance,
+			region_t *ret_region)
+{
+	region_t region = 0;
+
+	while (region_set_first(&log->wanted, &region)) {
+		region_set_remove(&log->wanted, region);
+		*ret_region = region;
+		if (work_fits(log, world, instance, region))
+			return true;
+	}
+	for (int pass = 0; pass < 2; pass++) {
+		region_t from = pass == 0 ? log->work_cursor : 0;
+
+		while (region_set_next(&log->unsynced, from, &region)) {
+			*ret_region = region;
+			if (work_fits(log, world, instance, region))
+				return true;
+			if (region == UINT32_MAX)
+				break;
+			from = region + 1;
+		}
+	}
+	return false;
+}
+
+void recovery_work(struct core *core, struct log *log, struct instance *instance,
+		   const struct ulog_request *request)
+{
+	uint8_t data[16];
+	bool possible = work_possible(core, log, instance);
+
+	/* A resent question gets the same region (hazard B11). */
+	if (possible &&
+	    !(instance->has_work && work_fits(log, log_world(core, log), instance, instance->work))) {
+		instance->has_work = work_choose(log, log_world(core, log), instance, &instance->work);
+		log->work_cursor = instance->has_work ? instance->work : 0;
+	}
+	ulog_data_two_u64(data, possible && instance->has_work,
+			  possible && instance->has_work ? instance->work : 0);
+	reply(core, request->seq, request->luid, 0, data, sizeof(data));
+}
+
+static void region_copied(struct core *core, struct log *log, region_t region)
+{
+	bool wanted =
+	    region_set_contains(&log->want_sent, region) || region_set_contains(&log->want_pending, region);
+
+	/* From this answer on the recoverer's own instance is told IN_SYNC 1 (hazard A3); the others when
+	 * they hear. */
+	if (region_set_remove(&log->unsynced, region))
+		run_state_bit(core, log, RUN_UNSYNCED, 0, region, false);
+	region_set_add(&log->copied, region);
+	if (wanted || !region_set_is_empty(&log->wanted))
+		log->copied_due_ns = core->now_ns;
+	else if (log->copied_due_ns == UINT64_MAX)
+		log->copied_due_ns = core->now_ns + SYNC_BATCH_NS;
+}
+
+/* The write that saw the leg fail waits until all know, and the device has the region dirty: it is marked for
+ * that, also if it was marked before, so that there is a batch to wait for. */
+static void region_failed(struct core *core, struct log *log, struct instance *instance,
+			  const struct ulog_request *request, region_t region)
+{
+	if (region_set_contains(&log->unsynced, region))
+		region_set_add(&instance->failed, region);
+	else if (region_set_add(&log->failed, region))
+		run_state_bit(core, log, RUN_FAILED, 0, region, true);
+	if (region_set_add(&log->unsynced, region))
+		run_state_bit(core, log, RUN_UNSYNCED, 0, region, true);
+	region_set_add(&log->fail_pending, region);
+	marks_force(core, log, region);
+	kernel_wait(core, log, request, log->batch_sent + 1);
+}
+
+void recovery_set_sync(struct core *core, struct log *log, struct instance *instance,
+		       const struct ulog_request *request)
+{
+	region_t region = (region_t)ulog_region(request, 0);
+	bool own = instance->has_work && instance->work == region;
+
+	if (own)
+		instance->has_work = false;
+	if (!ulog_in_sync(request)) {
+		region_failed(core, log, instance, request, region);
+		return;
+	}
+	/* Counts only for the region last handed out (hazard A11). */
+	if (own)
+		region_copied(core, log, region);
+	reply(core, request->seq, request->luid, 0, NULL, 0);
+}
+
+void recovery_remote(struct core *core, struct log *log, const struct ulog_request *request)
+{
+	region_t region = (region_t)ulog_region(request, 0), first = 0;
+	bool recovering = region_set_contains(&log->unsynced, region);
+	uint64_t hint = log->shape.region_count;
+	const struct world_log *world = log_world(core, log);
+	uint8_t data[16];
+
+	/* No hint passes a region that is not in sync (hazard A3). */
+	if (region_set_first(&log->unsynced, &first))
+		hint = first;
+	if (recovering && world && world->recoverer == core->config.node)
+		region_set_add(&log->wanted, region);
+	else if (recovering && !region_set_contains(&log->want_sent, region))
+		region_set_add(&log->want_pending, region);
+	ulog_data_two_u64(data, recovering, hint);
+	reply(core, request->seq, request->luid, 0, data, sizeof(data));
+}
+
+void recovery_synced(struct core *core, struct log *log, const struct region_set *regions)
+{
+	region_set_subtract(&log->unsynced, regions);
+	run_state_set(core, log, RUN_UNSYNCED, 0, regions, false);
+	region_set_subtract(&log->want_sent, regions);
+	region_set_subtract(&log->want_pending, regions);
+	device_note_clean(core, log, regions);
+}
+
+uint64_t recovery_sync_count(const struct core *core, const struct log *log)
+{
+	struct region_set behind = {0};
+	uint64_t count;
+
+	(void)core;
+	if (region_set_is_empty(&log->ghosts) && region_set_is_empty(&log->failed))
+		return log->shape.region_count - region_set_count(&log->unsynced);
+	region_set_copy(&behind, &log->unsynced);
+	region_set_union_with(&behind, &log->ghosts);
+	region_set_union_with(&behind, &log->failed);
+	count = log->shape.region_count - region_set_count(&behind);
+	region_set_fini(&behind);
+	return count;
+}
+
+/* The kernel never polls: who gets the role, or quorum, pokes its worker (hazard B1). */
+void recovery_tick(struct core *core, struct log *log)
+{
+	const struct instance *instance = log_resumed_instance(log);
+	bool possible =
+	    instance && work_possible(core, log, instance) && !region_set_is_empty(&log->unsynced);
+
+	if (possible && !log->was_recoverer)
+		effect_add_log(core, EFFECT_WAKE, log);
+	log->was_recoverer = possible;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Repair of ghosts by the recoverer's daemon, one region at a time. The claim is in the order; marks are the
+ * lock: it is granted when nobody has a mark on the region, and marks that come while the copy runs wait for
+ * its end.
+ */
+#include "daemon/core/internal.h"
+
+/* A claim behind a region that is written all the time makes room for another ghost. */
+#define CLAIM_PATIENCE_NS NS_PER_S
+
+static bool repair_choose(struct log *log, const struct world_log *world, region_t *ret_region)
+{
+	return region_set_next(&world->ghosts, log->repair_cursor, ret_region) ||
+	       region_set_first(&world->ghosts, ret_region);
+}
+
+static void repair_claim(struct core *core, struct log *log, const struct world_log *world)
+{
+	struct record *record;
+	region_t region = 0;
+
+	if (log->claim_sent || world->claimed || !repair_choose(log, world, &region))
+		return;
+	record = send_add(core, RECORD_CLAIM, log->uuid);
+	if (!record)
+		return;
+	record->region = region;
+	log->claim_sent = true;
+	log->repair_cursor = region == UINT32_MAX ? 0 : region + 1;
+	log->repair_retry_ns = core->now_ns + CLAIM_PATIENCE_NS;
+}
+
+static void repair_release(struct core *core, struct log *log, const struct world_log *world, bool copied)
+{
+	struct record *record;
+
+	if (log->release_sent)
+		return;
+	record = send_add(core, RECORD_RELEASE, log->uuid);
+	if (!record)
+		return;
+	record->region = world->claim;
+	record->flag = copied;
+	log->release_sent = true;
+	log->repair_retry_ns = UINT64_MAX;
+}
+
+static void repair_copy(struct core *core, struct log *log, const struct world_log *world)
+{
+	uint64_t first = (uint64_t)world->claim * world->shape.region_size_sectors;
+	uint64_t left = world->shape.length_sectors - first;
+	struct effect *effect = effect_add_log(core, EFFECT_REPAIR, log);
+
+	effect->token = core_token(core);
+	effect->repair.first_sector = first;
+	effect->repair.sectors =
+	    left < world->shape.region_size_sectors ? left : world->shape.region_size_sectors;
+	log->repairing = true;
+	log->repair_retry_ns = UINT64_MAX;
+}
+
+void repair_tick(struct core *core, struct log *log)
+{
+	const struct world_log *world = log_world(core, log);
+	const struct instance *instance = log_resumed_instance(log);
+	bool possible = world && log_active(core, log) && world->recoverer == core->config.node && instance &&
+			instance->state == INSTANCE_RESUMED && !core->repair_paused &&
+			!world_log_repair_hindrance(&core->world, world);
+
+	if (log->repairing || !world || world->recoverer != core->config.node)
+		return;
+	if (!world->claimed) {
+		if (possible)
+			repair_claim(core, log, world);
+		return;
+	}
+	if (!possible) {
+		if (core->active)
+			repair_release(core, log, world, false);
+		return;
+	}
+	if (!log->release_sent && world_log_claim_granted(&core->world, world))
+		repair_copy(core, log, world);
+	else if (core->now_ns >= log->repair_retry_ns)
+		repair_release(core, log, world, false);
+}
+
+void repair_finished(struct core *core, struct log *log, int error)
+{
+	const struct world_log *world = log_world(core, log);
+
+	log->repairing = false;
+	if (error)
+		core_log(core, LOG_WARNING, "log %s: repair of a region failed (error %d): it stays dirty",
+			 log->uuid, -error);
+	/* The claim may have ended with this node's part of the cluster meanwhile. */
+	if (world && world->recoverer == core->config.node && world->claimed)
+		repair_release(core, log, world, !error);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What must outlive the daemon: what the kernel holds, what it was told, who else was a member. */
+#include "daemon/core/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define META_VERSION 1
+
+void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,
+		   const struct region_set *regions, bool set)
+{
+	for (uint64_t first = 0, end = 0; region_set_next_run(regions, end, &first, &end);) {
+		struct effect *effect = effect_add_log(core, EFFECT_RUN_BITS, log);
+
+		effect->run_bits.luid = luid;
+		effect->run_bits.kind = kind;
+		effect->run_bits.first = (region_t)first;
+		effect->run_bits.count = end - first;
+		effect->run_bits.set = set;
+		effect->run_bits.region_count = log->shape.region_count;
+	}
+}
+
+void run_state_bit(struct core *core, struct log *log, enum run_bits kind, luid_t luid, region_t region,
+		   bool set)
+{
+	struct effect *effect = effect_add_log(core, EFFECT_RUN_BITS, log);
+
+	effect->run_bits.luid = luid;
+	effect->run_bits.kind = kind;
+	effect->run_bits.first = region;
+	effect->run_bits.count = 1;
+	effect->run_bits.set = set;
+	effect->run_bits.region_count = log->shape.region_count;
+}
+
+void run_state_forget(struct core *core, struct log *log, luid_t luid)
+{
+	struct effect *effect = effect_add_log(core, EFFECT_RUN_DROP, log);
+
+	effect->run_drop.luid = luid;
+}
+
+enum meta_flag { META_RUNNING = 1, META_KNOWN = 2, META_TAINTED = 4, META_RECONNECT_OPEN = 8 };
+
+static void meta_instance_encode(struct bytes_writer *writer, const struct instance *instance)
+{
+	bool running = instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
+		       instance->state == INSTANCE_SUSPENDING;
+	char text[CONSTRUCTOR_BYTES];
+
+	if (constructor_format(&instance->constructor, text, sizeof(text)) < 0)
+		text[0] = '\0';
+	bytes_write_u64(writer, instance->luid);
+	bytes_write_u8(writer, (uint8_t)((running ? META_RUNNING : 0) | (instance->known ? META_KNOWN : 0) |
+					 (instance->tainted ? META_TAINTED : 0) |
+					 (instance->reconnect_open ? META_RECONNECT_OPEN : 0)));
+	bytes_write_u64(writer, instance->failure_generation);
+	text_encode(writer, text);
+}
+
+void run_state_meta(struct core *core, struct log *log)
+{
+	struct effect *effect;
+	struct instance *instance;
+	struct bytes_writer writer;
+	uint8_t count = 0;
+
+	bytes_writer_init(&writer);
+	bytes_write_u8(&writer, META_VERSION);
+	shape_encode(&writer, &log->shape);
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	count++;
+	bytes_write_u8(&writer, count);
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	meta_instance_encode(&writer, instance);
+	bytes_write_u32(&writer, log->former_count);
+	for (unsigned i = 0; i < log->former_count; i++) {
+		bytes_write_u32(&writer, log->former[i].node);
+		bytes_write_u64(&writer, log->former[i].boot_id);
+	}
+	if (writer.failed)
+		abort();
+	effect = effect_add_log(core, EFFECT_RUN_META, log);
+	effect->run_meta.size = bytes_writer_size(&writer);
+	effect->run_meta.bytes = effect_keep(core, writer.bytes);
+	effect->run_meta.region_count = log->shape.region_count;
+}
+
+static int meta_instance_decode(struct core *core, struct log *log, struct bytes_reader *reader)
+{
+	luid_t luid = bytes_read_u64(reader);
+	uint8_t flags = bytes_read_u8(reader);
+	uint64_t generation = bytes_read_u64(reader);
+	char text[CONSTRUCTOR_BYTES];
+	struct instance *instance;
+	const char *why;
+	bool terminated;
+
+	if (text_decode(reader, text, sizeof(text)))
+		return -EPROTO;
+	instance = instance_add(core, log, luid);
+	if (!instance)
+		return -ENOMEM;
+	if (constructor_parse(text, strlen(text), &instance->constructor, &terminated, &why))
+		return -EPROTO;
+	instance->known = flags & META_KNOWN;
+	instance->failure_generation = generation;
+	/* Between the two answers of a reconnect the kernel may have gone on without a mark (hazard A2). */
+	instance->tainted = flags & (META_TAINTED | META_RECONNECT_OPEN);
+	instance->state = flags & META_RUNNING ? INSTANCE_RESUMED
+			  : instance->known    ? INSTANCE_SUSPENDED
+					       : INSTANCE_CONSTRUCTED;
+	return 0;
+}
+
+static int meta_decode(struct core *core, struct log *log, const struct run_log *run_log)
+{
+	struct bytes_reader reader;
+	uint8_t version, count;
+	int error = 0;
+
+	bytes_reader_init(&reader, run_log->meta, run_log->meta_bytes);
+	version = bytes_read_u8(&reader);
+	if (version != META_VERSION || shape_decode(&reader, &log->shape))
+		return -EPROTO;
+	count = bytes_read_u8(&reader);
+	for (uint8_t i = 0; i < count && !error; i++)
+		error = meta_instance_decode(core, log, &reader);
+	if (error)
+		return error;
+	log->former_count = bytes_read_u32(&reader);
+	if (log->former_count > FRAME_NODES_MAX)
+		return -EPROTO;
+	for (unsigned i = 0; i < log->former_count; i++) {
+		log->former[i].node = bytes_read_u32(&reader);
+		log->former[i].boot_id = bytes_read_u64(&reader);
+	}
+	return reader.failed ? -EPROTO : 0;
+}
+
+void run_state_restore(struct core *core, const struct run_log *run_log)
+{
+	struct log *log = log_get(core, run_log->uuid);
+
+	if (!log)
+		return;
+	if (meta_decode(core, log, run_log)) {
+		core_log(core, LOG_ERR, "log %s: what the run directory remembers is damaged", log->uuid);
+		core->config.run_state_lost = true;
+		while (!TAILQ_EMPTY(&log->instances)) {
+			TAILQ_FIRST(&log->instances)->known = false;
+			instance_destroy(core, log, TAILQ_FIRST(&log->instances));
+		}
+		log_poke(core, log);
+		return;
+	}
+	for (unsigned i = 0; i < run_log->instance_count; i++) {
+		struct instance *instance = instance_find(log, run_log->instances[i].luid);
+
+		if (!instance)
+			continue;
+		region_set_copy(&instance->held, run_log->instances[i].held);
+		region_set_union_with(&log->pending, &instance->held);
+	}
+	region_set_copy(&log->unsynced, run_log->bits[RUN_UNSYNCED]);
+	region_set_copy(&log->ghosts, run_log->bits[RUN_GHOST]);
+	region_set_copy(&log->failed, run_log->bits[RUN_FAILED]);
+	/* Marked but not held: it lingered. */
+	region_set_copy(&log->linger_young, run_log->bits[RUN_MARKED]);
+	region_set_subtract(&log->linger_young, &log->pending);
+	region_set_union_with(&log->pending, run_log->bits[RUN_MARKED]);
+	log->linger_due_ns = core->now_ns + core->config.linger_ns;
+	log_poke(core, log);
+}
+
+static bool table_of(const struct table *tables, size_t count, const char *uuid, bool *ret_suspended)
+{
+	bool found = false;
+
+	*ret_suspended = true;
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(tables[i].uuid, uuid))
+			continue;
+		found = true;
+		if (tables[i].live && !tables[i].suspended)
+			*ret_suspended = false;
+	}
+	return found;
+}
+
+/* DTR and POSTSUSPEND are not sent again when nobody listened: speak for the tables that could not (hazard
+ * B3). */
+void run_state_tables(struct core *core, const struct table *tables, size_t count)
+{
+	struct log *log;
+
+	TAILQ_FOREACH(log, &core->logs, entry)
+	{
+		struct instance *instance, *next;
+		bool suspended = false, found = table_of(tables, count, log->uuid, &suspended);
+
+		for (instance = TAILQ_FIRST(&log->instances); instance; instance = next) {
+			next = TAILQ_NEXT(instance, entry);
+			if (!found) {
+				core_log(core, LOG_NOTICE, "log %s: its table went while nobody listened",
+					 log->uuid);
+				instance_destroy(core, log, instance);
+			} else if (suspended && instance->state == INSTANCE_RESUMED) {
+				suspend_begin(core, log, instance);
+			}
+		}
+		log_poke(core, log);
+	}
+}
+
+static void mirror_set(struct core *core, struct log *log, enum run_bits kind, struct region_set *kept,
+		       const struct region_set *now)
+{
+	struct region_set gone = {0};
+
+	if (region_set_equal(kept, now))
+		return;
+	region_set_copy(&gone, kept);
+	region_set_subtract(&gone, now);
+	run_state_set(core, log, kind, 0, &gone, false);
+	run_state_set(core, log, kind, 0, now, true);
+	region_set_copy(kept, now);
+	region_set_fini(&gone);
+}
+
+static void mirror_members(struct core *core, struct log *log, const struct world_log *world)
+{
+	const struct participant *it;
+	unsigned count = 0;
+	bool changed = false;
+
+	TAILQ_FOREACH(it, &world->participants, entry)
+	{
+		if (it->node == core->config.node || count == FRAME_NODES_MAX)
+			continue;
+		changed = changed || count >= log->former_count || log->former[count].node != it->node ||
+			  log->former[count].boot_id != it->boot_id;
+		log->former[count].node = it->node;
+		log->former[count++].boot_id = it->boot_id;
+	}
+	changed = changed || count != log->former_count;
+	log->former_count = count;
+	if (changed)
+		run_state_meta(core, log);
+}
+
+void run_state_mirror(struct core *core, struct log *log)
+{
+	const struct world_log *world = log_world(core, log);
+
+	if (!world || !participant_find(world, core->config.node))
+		return;
+	mirror_set(core, log, RUN_GHOST, &log->ghosts, &world->ghosts);
+	if (!log->mirror_due)
+		return;
+	log->mirror_due = false;
+	mirror_set(core, log, RUN_FAILED, &log->failed, &world->failed);
+	mirror_members(core, log, world);
+	if (log_table_live(log)) {
+		struct region_set told = {0};
+
+		/* In sync for the cluster: told from now on. Out of sync is never told where it was not
+		 * before. */
+		region_set_copy(&told, &world->unsynced);
+		region_set_union_with(&told, &world->failed);
+		region_set_union_with(&told, &log->fail_pending);
+		region_set_intersect(&told, &log->unsynced);
+		mirror_set(core, log, RUN_UNSYNCED, &log->unsynced, &told);
+		region_set_fini(&told);
+	}
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/core/status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/internal.h"
+
+static const char *const node_states[NODE_STATE_COUNT] = {
+    [NODE_READY] = "ready", [NODE_JOINING] = "joining",	    [NODE_REFUSED] = "refused",
+    [NODE_GONE] = "gone",   [NODE_UNDECIDED] = "undecided",
+};
+
+static const char *member_state(const struct core *core, const struct participant *participant)
+{
+	const struct world_node *node = world_node_find(&core->world, participant->node);
+
+	if (participant->awaited)
+		return "awaited";
+	if (!node || node->state == NODE_UNDECIDED)
+		return "undecided";
+	if (node->state == NODE_GONE)
+		return "daemon-gone";
+	return node->state == NODE_READY ? "member" : "joining";
+}
+
+static void cluster_waits(const struct core *core, char *ret_text)
+{
+	const char *text = "";
+
+	if (!core->connected)
+		text = "waits for corosync";
+	else if (core->refused)
+		text = "refused: the cluster speaks another protocol version";
+	else if (!core->quorum_known || !core->ring_known)
+		text = "waits for quorum to speak for the ring";
+	else if (!core->quorate)
+		text = "no quorum: requests are kept until it returns";
+	else if (!core->settled)
+		text = "waits for every daemon of the view to greet";
+	else if (core->join == JOIN_LOADING)
+		text = "waits for a checkpoint";
+	else if (core->join == JOIN_SPEAKING)
+		text = "tells the cluster what this node holds";
+	snprintf(ret_text, STATUS_TEXT_BYTES, "%s", text);
+}
+
+static node_id_t first_in_state(const struct core *core, const struct world_log *world, enum node_state state)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH(it, &world->participants, entry)
+	{
+		const struct world_node *node = world_node_find(&core->world, it->node);
+
+		if ((node ? node->state : NODE_UNDECIDED) == state)
+			return it->node;
+	}
+	return NODE_NONE;
+}
+
+static void log_waits(const struct core *core, const struct log *log, const struct world_log *world,
+		      char *ret_text)
+{
+	node_id_t undecided = world ? first_in_state(core, world, NODE_UNDECIDED) : NODE_NONE;
+	const char *hindrance = world ? world_log_repair_hindrance(&core->world, world) : NULL;
+
+	ret_text[0] = '\0';
+	if (!world)
+		return;
+	if (undecided != NODE_NONE)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "waits for the fencing of node %u", undecided);
+	else if (world_log_assembling(world))
+		snprintf(ret_text, STATUS_TEXT_BYTES,
+			 "waits until every former member has spoken or is dead");
+	else if (world->device_dead)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "no member can write the log device: reload the table");
+	else if (world->shape.disk && !world->writer_loaded)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "waits for node %u to read the log device",
+			 world->writer);
+	else if (!region_set_is_empty(&world->ghosts))
+		snprintf(ret_text, STATUS_TEXT_BYTES, "%s",
+			 core->repair_paused ? "repair is paused on this node"
+			 : hindrance	     ? hindrance
+					     : "regions of a dead node are being repaired");
+	else if (log->waiting_count)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "%u requests of the kernel wait for a commit",
+			 log->waiting_count);
+}
+
+static void log_members_fill(const struct core *core, const struct world_log *world,
+			     struct status_log *ret_log)
+{
+	const struct participant *it;
+	size_t count = 0;
+
+	TAILQ_FOREACH(it, &world->participants, entry)
+	count++;
+	ret_log->members = calloc(count ? count : 1, sizeof(*ret_log->members));
+	if (!ret_log->members)
+		return;
+	TAILQ_FOREACH(it, &world->participants, entry)
+	{
+		struct status_member *member = &ret_log->members[ret_log->member_count++];
+
+		member->node = it->node;
+		member->state = member_state(core, it);
+		member->instances = it->instance_count;
+		for (unsigned i = 0; i < it->instance_count; i++)
+			member->resumed += it->instances[i].resumed;
+		member->marks = region_set_count(&it->marks) + region_set_count(&it->waiting);
+	}
+}
+
+static void log_fill(const struct core *core, const struct log *log, struct status_log *ret_log)
+{
+	const struct world_log *world = log_world(core, log);
+	const struct instance *instance = log_resumed_instance(log);
+
+	if (!instance)
+		instance = TAILQ_FIRST(&log->instances);
+	memcpy(ret_log->uuid, log->uuid, sizeof(ret_log->uuid));
+	ret_log->disk = log->shape.disk;
+	if (instance)
+		constructor_device(&instance->constructor, ret_log->device, sizeof(ret_log->device));
+	ret_log->health = world && world->device_dead ? 'D' : 'A';
+	ret_log->region_count = log->shape.region_count;
+	ret_log->region_size_sectors = log->shape.region_size_sectors;
+	ret_log->synced_regions = recovery_sync_count(core, log);
+	ret_log->unsynced_regions = region_set_count(&log->unsynced);
+	ret_log->ghost_regions = region_set_count(&log->ghosts);
+	ret_log->failed_regions = region_set_count(&log->failed);
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	ret_log->held_regions += region_set_count(&instance->held);
+	ret_log->lingering_regions =
+	    region_set_count(&log->linger_young) + region_set_count(&log->linger_old);
+	ret_log->waiting_requests = log->waiting_count;
+	log_waits(core, log, world, ret_log->waits_for);
+	if (!world)
+		return;
+	ret_log->writer = world->writer;
+	ret_log->recoverer = world->recoverer;
+	ret_log->digest = world_log_digest(world);
+	log_members_fill(core, world, ret_log);
+}
+
+static void nodes_fill(const struct core *core, struct core_status *status)
+{
+	const struct world_node *node;
+	size_t count = 0;
+
+	TAILQ_FOREACH(node, &core->world.nodes, entry)
+	count++;
+	status->nodes = calloc(count ? count : 1, sizeof(*status->nodes));
+	if (!status->nodes)
+		return;
+	TAILQ_FOREACH(node, &core->world.nodes, entry)
+	status->nodes[status->node_count++] = (struct status_node){
+	    .node = node->node,
+	    .state = node_states[node->state],
+	    .boot_id = node->boot_id,
+	};
+}
+
+struct core_status *core_status_new(const struct core *core)
+{
+	struct core_status *status = calloc(1, sizeof(*status));
+	const struct log *log;
+	size_t count = 0;
+
+	if (!status)
+		return NULL;
+	status->node = core->config.node;
+	status->boot_id = core->config.boot_id;
+	status->connected = core->connected;
+	status->quorate = core->quorate;
+	status->active = core->active;
+	status->ready = core->join == JOIN_READY;
+	status->epoch = core->epoch;
+	status->digest = status->ready ? world_digest(&core->world) : 0;
+	status->requests = core->counters.requests;
+	status->messages_sent = core->counters.messages_sent;
+	status->messages_delivered = core->counters.messages_delivered;
+	status->device_writes = core->counters.device_writes;
+	status->device_write_bytes = core->counters.device_write_bytes;
+	cluster_waits(core, status->waits_for);
+	nodes_fill(core, status);
+	TAILQ_FOREACH(log, &core->logs, entry)
+	count++;
+	status->logs = calloc(count ? count : 1, sizeof(*status->logs));
+	if (!status->logs)
+		return status;
+	TAILQ_FOREACH(log, &core->logs, entry)
+	log_fill(core, log, &status->logs[status->log_count++]);
+	return status;
+}
+
+void core_status_free(struct core_status *status)
+{
+	if (!status)
+		return;
+	for (size_t i = 0; i < status->log_count; i++)
+		free(status->logs[i].members);
+	free(status->logs);
+	free(status->nodes);
+	free(status);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * POSTSUSPEND: the kernel gets its answer when this node has nothing in flight that belongs to the table.
+ * Without quorum nothing of that needs the cluster, which hears of it later (hazard B5).
+ */
+#include "daemon/core/internal.h"
+
+void suspend_begin(struct core *core, struct log *log, struct instance *instance)
+{
+	if (instance->state == INSTANCE_SUSPENDING)
+		return;
+	instance->state = INSTANCE_SUSPENDING;
+	instance->suspend_step = SUSPEND_DRAIN;
+	instance->suspended_sent = false;
+	instance->suspend_deadline_ns = core->now_ns + DRAIN_NS;
+	log_poke(core, log);
+}
+
+static void suspend_tell(struct core *core, struct log *log, struct instance *instance)
+{
+	struct record *record;
+
+	if (instance->suspended_sent || !instance->known)
+		return;
+	record = send_add(core, RECORD_SUSPENDED, log->uuid);
+	if (!record)
+		return;
+	record->luid = instance->luid;
+	instance->suspended_sent = true;
+}
+
+static void suspend_finish(struct core *core, struct log *log, struct instance *instance)
+{
+	instance->state = INSTANCE_SUSPENDED;
+	instance->suspend_step = SUSPEND_DONE;
+	instance->has_work = false;
+	log->device.stopped = false;
+	log->give_up_all = false;
+	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
+	run_state_meta(core, log);
+	waiting_reply_all(core, log, instance->luid, ULOG_POSTSUSPEND, 0);
+}
+
+/* The writer writes all clean bits and closes the device before it hands over (hazard A14). */
+static bool device_handed_over(struct core *core, struct log *log)
+{
+	struct device *device = &log->device;
+
+	if (!device_is_writer(core, log))
+		return device->state != DEVICE_WRITING && device->state != DEVICE_READING;
+	if (device->merged && device->state == DEVICE_IDLE && !device_quiet(log)) {
+		if (device->clean_due_ns != UINT64_MAX)
+			device->clean_due_ns = core->now_ns;
+		device_tick(core, log);
+	}
+	if (device->state == DEVICE_READING || device->state == DEVICE_WRITING)
+		return false;
+	if (device->merged && !device_quiet(log))
+		return false;
+	if (device->state == DEVICE_IDLE && !device->stopped)
+		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
+	device->state = DEVICE_CLOSED;
+	device->stopped = true;
+	return true;
+}
+
+static bool suspend_step(struct core *core, struct log *log, struct instance *instance)
+{
+	const struct participant *self = log_self(core, log);
+	struct world_instance *known =
+	    self ? participant_instance((struct participant *)self, instance->luid) : NULL;
+
+	switch (instance->suspend_step) {
+	case SUSPEND_DRAIN:
+		if (!region_set_is_empty(&instance->held) && core->now_ns < instance->suspend_deadline_ns)
+			return false;
+		log->give_up_all = !log_resumed_instance(log);
+		break;
+	case SUSPEND_CLEAR:
+		if (log->give_up_all && !log->legs_failed && !marks_quiet(log)) {
+			marks_tick(core, log);
+			return false;
+		}
+		log->give_up_all = false;
+		break;
+	case SUSPEND_DEVICE:
+		if (!log_resumed_instance(log) && !device_handed_over(core, log))
+			return false;
+		break;
+	case SUSPEND_TELL:
+		suspend_tell(core, log, instance);
+		if (known && known->resumed)
+			return false;
+		break;
+	case SUSPEND_DONE: return false;
+	}
+	instance->suspend_step++;
+	return true;
+}
+
+static void suspend_inactive(struct core *core, struct log *log, struct instance *instance)
+{
+	/* A write that hangs is in flight all the same. */
+	if (log->device.state == DEVICE_WRITING)
+		return;
+	suspend_tell(core, log, instance);
+	suspend_finish(core, log, instance);
+}
+
+void suspend_tick(struct core *core, struct log *log)
+{
+	struct instance *instance, *next;
+
+	for (instance = TAILQ_FIRST(&log->instances); instance; instance = next) {
+		next = TAILQ_NEXT(instance, entry);
+		if (instance->state == INSTANCE_PRESUSPENDED && !log->repairing &&
+		    kernel_waits(log, instance->luid, ULOG_PRESUSPEND)) {
+			effect_add_log(core, EFFECT_LEGS_CLOSE, log);
+			waiting_reply_all(core, log, instance->luid, ULOG_PRESUSPEND, 0);
+		}
+		if (instance->state != INSTANCE_SUSPENDING)
+			continue;
+		if (!log_active(core, log)) {
+			suspend_inactive(core, log, instance);
+			continue;
+		}
+		while (suspend_step(core, log, instance))
+			;
+		if (instance->suspend_step == SUSPEND_DONE)
+			suspend_finish(core, log, instance);
+	}
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who is in the view, and who knows the truth.
+ *
+ * After each change every daemon greets the others (HELLO) once quorum has spoken for the ring. When all have
+ * greeted, at the same place of the order for all, the view settles: the ready daemons of one part of the
+ * cluster keep their state, everybody else starts from a checkpoint of it. With no ready daemon at all the
+ * state is put together from what each one's run directory remembers. protocol/README argues why this never
+ * mixes states.
+ */
+#include "daemon/core/internal.h"
+
+#include <string.h>
+
+bool view_has(const struct core *core, node_id_t node)
+{
+	for (unsigned i = 0; i < core->member_count; i++)
+		if (core->members[i].node == node)
+			return true;
+	return false;
+}
+
+/* The view has to settle (again); a state that was not complete is of no use for that. */
+static void view_unsettle(struct core *core)
+{
+	if (core->settled)
+		core->was_active = core->active;
+	core->settled = false;
+	core->view_quorate = false;
+	core->active = false;
+	core->hello_due = true;
+	for (unsigned i = 0; i < core->member_count; i++)
+		core->members[i].greeted = false;
+	stream_drop_out(core, STREAM_CHECKPOINT);
+	if (core->join == JOIN_LOADING || core->join == JOIN_SPEAKING) {
+		join_reset(core);
+		core->join = JOIN_APART;
+	}
+}
+
+void view_change(struct core *core, const struct event *event)
+{
+	for (size_t i = 0; i < event->view.joined_count; i++) {
+		if (event->view.joined[i].node == core->config.node && !core->connected) {
+			core->connected = true;
+			core->component = core->config.node;
+		}
+		if (event->view.joined[i].reason == VIEW_NODE_UP)
+			core->ring_known = false;
+	}
+	core->member_count = 0;
+	for (size_t i = 0; i < event->view.member_count && i < FRAME_NODES_MAX; i++)
+		core->members[core->member_count++] = (struct member){.node = event->view.members[i]};
+	/* Nodes go from the state at the same place of the order for all that stay together. */
+	for (size_t i = 0; i < event->view.left_count; i++) {
+		bool down = event->view.left[i].reason == VIEW_NODE_DOWN;
+
+		if (down)
+			core->ring_known = false;
+		if (core->join == JOIN_READY)
+			world_node_left(&core->world, event->view.left[i].node, down);
+	}
+	if (event->view.left_count) {
+		/* Parts of a split are disjoint, so their lowest nodes differ. */
+		core->component = core->member_count ? core->members[0].node : core->config.node;
+		for (unsigned i = 1; i < core->member_count; i++)
+			if (core->members[i].node < core->component)
+				core->component = core->members[i].node;
+	}
+	view_unsettle(core);
+	log_poke_all(core);
+}
+
+static bool ring_equal(const struct ring *a, const struct ring *b)
+{
+	return a->seq == b->seq && a->representative == b->representative;
+}
+
+static bool quorum_spoke(const struct core *core)
+{
+	return core->ring_known && core->quorum_known && ring_equal(&core->ring, &core->quorum_ring);
+}
+
+void view_ring(struct core *core, const struct event *event)
+{
+	if (core->ring_known && !ring_equal(&core->ring, &event->ring)) {
+		/* The ring changed though no daemon came or went: quorum has to speak again (hazard A5). */
+		view_unsettle(core);
+		log_poke_all(core);
+	}
+	core->ring = event->ring;
+	core->ring_known = true;
+}
+
+void view_quorum(struct core *core, const struct event *event)
+{
+	bool changed = !core->quorum_known || core->quorate != event->quorum.quorate;
+
+	core->quorum_known = true;
+	core->quorate = event->quorum.quorate;
+	core->quorum_ring = event->quorum.ring;
+	core->quorum_node_count = 0;
+	for (size_t i = 0; i < event->quorum.node_count && i < FRAME_NODES_MAX; i++)
+		core->quorum_nodes[core->quorum_node_count++] = event->quorum.nodes[i];
+	if (!changed)
+		return;
+	core_log(core, LOG_NOTICE,
+		 core->quorate ? "quorum regained" : "no quorum: requests are kept until it returns");
+	if (!core->quorate)
+		core->active = false;
+	core->hello_due = core->connected;
+	log_poke_all(core);
+}
+
+void view_lost(struct core *core)
+{
+	core->connected = false;
+	core->ring_known = false;
+	core->quorum_known = false;
+	core->settled = false;
+	core->view_quorate = false;
+	core->active = false;
+	core->was_active = false;
+	core->hello_due = false;
+	core->frame_in_flight = false;
+	core->member_count = 0;
+	join_reset(core);
+	core->join = JOIN_APART;
+	core->incarnation = core->next_incarnation++;
+	log_poke_all(core);
+	core_log(core, LOG_WARNING, "the connection to corosync is lost: requests are kept until it is back");
+}
+
+/* A writer that starts anew must not have a write in flight that the others take for ended (guarantee 6). */
+static bool device_busy(const struct core *core)
+{
+	const struct log *log;
+
+	TAILQ_FOREACH(log, &core->logs, entry)
+	if (log->device.state == DEVICE_WRITING)
+		return true;
+	return false;
+}
+
+bool view_can_greet(const struct core *core)
+{
+	return quorum_spoke(core) && (core->join == JOIN_READY || !device_busy(core));
+}
+
+void view_fill_hello(const struct core *core, struct record_hello *hello)
+{
+	*hello = (struct record_hello){
+	    .version_min = PROTOCOL_VERSION_MIN,
+	    .version_max = PROTOCOL_VERSION_MAX,
+	    .boot_id = core->config.boot_id,
+	    .incarnation = core->incarnation,
+	    .next_incarnation = core->next_incarnation,
+	    .epoch = core->epoch,
+	    .component = core->component,
+	    .ready = core->join == JOIN_READY,
+	    .was_active = core->settled ? core->active : core->was_active,
+	    .quorate = core->quorate,
+	    .member_count = core->member_count,
+	};
+	for (unsigned i = 0; i < core->member_count; i++)
+		hello->members[i] = core->members[i].node;
+}
+
+/* Of two ready daemons whose states may differ: whose is the truth? */
+static int hello_compare(const struct record_hello *a, const struct record_hello *b)
+{
+	if (a->epoch != b->epoch)
+		return a->epoch > b->epoch ? -1 : 1;
+	if (a->was_active != b->was_active)
+		return a->was_active ? -1 : 1;
+	if (a->component != b->component)
+		return a->component < b->component ? -1 : 1;
+	return 0;
+}
+
+static const struct record_hello *hello_best(const struct core *core)
+{
+	const struct record_hello *best = NULL;
+
+	for (unsigned i = 0; i < core->member_count; i++) {
+		const struct record_hello *hello = &core->members[i].hello;
+
+		if (hello->ready && (!best || hello_compare(hello, best) < 0))
+			best = hello;
+	}
+	return best;
+}
+
+static bool hello_wins(const struct record_hello *hello, const struct record_hello *best)
+{
+	return best && hello->ready && hello_compare(hello, best) == 0;
+}
+
+static bool version_fits(const struct record_hello *hello)
+{
+	return hello->version_min <= PROTOCOL_VERSION_MAX && hello->version_max >= PROTOCOL_VERSION_MIN;
+}
+
+/* A view is quorate when every member of it says so: all learn it at the same place of the order. Each time
+ * it becomes so is an epoch. Active is this, as long as this node's own quorum has not said otherwise since.
+ */
+static void view_activate(struct core *core)
+{
+	bool quorate = true;
+
+	for (unsigned i = 0; i < core->member_count; i++)
+		quorate = quorate && core->members[i].hello.quorate;
+	if (quorate && !core->view_quorate) {
+		core->epoch++;
+		core->world.epoch = core->epoch;
+		core_log(core, LOG_INFO, "view of %u daemons is active, epoch %llu", core->member_count,
+			 (unsigned long long)core->epoch);
+	}
+	core->view_quorate = quorate;
+	core->active = quorate && core->quorate;
+	log_poke_all(core);
+}
+
+static void member_enter(struct core *core, const struct member *member)
+{
+	const struct record_hello *hello = &member->hello;
+
+	if (!version_fits(hello)) {
+		struct world_node *node = world_node_get(&core->world, member->node);
+
+		if (node)
+			node->state = NODE_REFUSED;
+		core_log(core, LOG_ERR,
+			 "node %u speaks protocol versions %u to %u, this cluster %u to %u: refused",
+			 member->node, hello->version_min, hello->version_max, PROTOCOL_VERSION_MIN,
+			 PROTOCOL_VERSION_MAX);
+		return;
+	}
+	world_node_joins(&core->world, member->node, hello->boot_id, hello->next_incarnation);
+}
+
+static void settle_as_winner(struct core *core, const struct record_hello *best)
+{
+	node_id_t donor = NODE_NONE;
+	bool joins = false;
+	struct log *log;
+
+	for (unsigned i = 0; i < core->member_count; i++) {
+		const struct member *member = &core->members[i];
+
+		if (hello_wins(&member->hello, best)) {
+			if (donor == NODE_NONE || member->node < donor)
+				donor = member->node;
+			continue;
+		}
+		joins = true;
+		member_enter(core, member);
+	}
+	core->epoch = best->epoch;
+	view_activate(core);
+	if (!joins)
+		return;
+	/* A joiner knows nothing of streams under way: they begin again behind its checkpoint. */
+	stream_drop_in(core);
+	stream_drop_out(core, STREAM_DEVICE);
+	TAILQ_FOREACH(log, &core->logs, entry)
+	device_tell_again(core, log);
+	if (donor == core->config.node)
+		join_send_checkpoint(core);
+}
+
+static void settle_as_founder(struct core *core)
+{
+	uint64_t epoch = 0;
+
+	core_log(core, LOG_NOTICE,
+		 "no daemon knows the state: it is put together from what each one remembers");
+	join_reset(core);
+	for (unsigned i = 0; i < core->member_count; i++) {
+		member_enter(core, &core->members[i]);
+		if (core->members[i].hello.epoch > epoch)
+			epoch = core->members[i].hello.epoch;
+	}
+	core->incarnation = core->next_incarnation++;
+	core->epoch = epoch;
+	view_activate(core);
+	join_start_speaking(core);
+}
+
+static void settle_as_joiner(struct core *core, const struct record_hello *best)
+{
+	if (core->join == JOIN_READY)
+		core_log(core, LOG_NOTICE,
+			 "another part of the cluster went on: starting from its checkpoint");
+	join_reset(core);
+	core->incarnation = core->next_incarnation++;
+	core->epoch = best->epoch;
+	view_activate(core);
+	join_start_loading(core);
+}
+
+static void view_settle(struct core *core)
+{
+	const struct record_hello *best = hello_best(core), *own = NULL;
+	node_id_t component = UINT32_MAX;
+	bool fits = true;
+
+	for (unsigned i = 0; i < core->member_count; i++) {
+		if (core->members[i].node == core->config.node)
+			own = &core->members[i].hello;
+		else if (core->members[i].hello.ready)
+			fits = fits && version_fits(&core->members[i].hello);
+		if (core->members[i].node < component)
+			component = core->members[i].node;
+	}
+	if (!own)
+		return;
+	if (!own->ready && !fits) {
+		core_log(core, LOG_ERR,
+			 "the daemons of this cluster speak another protocol version: staying out");
+		core->refused = true;
+		return;
+	}
+	core->settled = true;
+	if (hello_wins(own, best))
+		settle_as_winner(core, best);
+	else if (best)
+		settle_as_joiner(core, best);
+	else
+		settle_as_founder(core);
+	core->component = component;
+}
+
+static bool hello_is_for_view(const struct core *core, const struct record_hello *hello)
+{
+	if (hello->member_count != core->member_count)
+		return false;
+	for (unsigned i = 0; i < hello->member_count; i++)
+		if (!view_has(core, hello->members[i]))
+			return false;
+	return true;
+}
+
+/* In a settled view a HELLO tells of quorum, or asks for another checkpoint: then its next incarnation has
+ * skipped one, and the view settles anew, for all at this place of the order. */
+static void view_hello_again(struct core *core, const struct record_hello *hello)
+{
+	if (!hello->ready && hello->next_incarnation > hello->incarnation + 1)
+		view_unsettle(core);
+	else
+		view_activate(core);
+}
+
+void view_hello(struct core *core, node_id_t node, const struct record_hello *hello)
+{
+	struct member *member = NULL;
+
+	for (unsigned i = 0; i < core->member_count; i++)
+		if (core->members[i].node == node)
+			member = &core->members[i];
+	if (!member || !hello_is_for_view(core, hello))
+		return;
+	member->greeted = true;
+	member->hello = *hello;
+	if (core->settled) {
+		view_hello_again(core, hello);
+		return;
+	}
+	for (unsigned i = 0; i < core->member_count; i++)
+		if (!core->members[i].greeted)
+			return;
+	view_settle(core);
+}
