@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several nodes on one bridge, with shared disks and corosync."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from . import kick
+from .node import KERNEL, MODULE_DIR, Node
+from .sandbox import SetupError, command_run
+
+BRIDGE = "br0"
+NETWORK = "10.77.0."
+# Disks of a node by their role; user-mode-linux has eight at most. The last one is the node's own and never used.
+DISK_NAMES = ("leg0", "leg1", "log", "spare")
+UBD_MAJOR = 98
+UBD_MINORS = 16
+POLL_SECONDS = 0.05
+
+COROSYNC_CONF = """\
+totem {{
+	version: 2
+	cluster_name: demo
+	transport: udpu
+	token: {token_ms}
+	token_coefficient: 0
+	crypto_cipher: none
+	crypto_hash: none
+	interface {{
+		ringnumber: 0
+		bindnetaddr: {network}0
+	}}
+}}
+nodelist {{
+{nodes}}}
+quorum {{
+	provider: corosync_votequorum
+}}
+logging {{
+	to_stderr: yes
+	to_logfile: no
+	to_syslog: no
+	timestamp: hires
+}}
+"""
+COROSYNC_NODE = """\
+	node {{
+		nodeid: {number}
+		name: {name}
+		ring0_addr: {address}
+	}}
+"""
+
+
+def machine_check():
+    """Raises SetupError, saying what to do, when this machine lacks something the cluster needs."""
+    if os.geteuid() != 0:
+        raise SetupError("run this as root: it makes network namespaces and boots kernels")
+    for tool, package in ((KERNEL, "user-mode-linux"), ("corosync", "corosync"), ("dmsetup", "dmsetup"),
+                          ("fio", "fio"), ("cc", "gcc"), ("ip", "iproute2"), ("modprobe", "kmod")):  # fmt: skip
+        if not shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin"):
+            raise SetupError(f"{tool} not found: install {package} (contrib/install-deps does)")
+    if not os.path.isdir(MODULE_DIR):
+        raise SetupError(f"{MODULE_DIR} not found: install user-mode-linux (contrib/install-deps does)")
+    if not os.path.exists("/dev/net/tun"):
+        raise SetupError("/dev/net/tun not found: load the tun module, or give it to this container")
+
+
+class Cluster:
+    """N nodes. Use inside sandbox_run(), which is what ends them; close() only ends them sooner."""
+
+    def __init__(self, work_dir, node_count=3, leg_mib=32, build_dir=None, memory_mib=512, token_ms=3000):
+        machine_check()
+        self.work_dir = work_dir
+        self.token_ms = token_ms
+        self.disk_dir = os.path.join(work_dir, "disks")
+        self.leg_bytes = leg_mib << 20
+        os.mkdir(self.disk_dir)
+        sizes = {"leg0": self.leg_bytes, "leg1": self.leg_bytes, "log": 4 << 20, "spare": self.leg_bytes}
+        for name in DISK_NAMES:
+            self._disk_make(self.disk_path(name), sizes[name])
+        preload = self._shim_build()
+        self.nodes = []
+        for number in range(1, node_count + 1):
+            idle = os.path.join(self.disk_dir, f"idle{number}")
+            self._disk_make(idle, 1 << 20)
+            disks = [self.disk_path(name) for name in DISK_NAMES] + [idle]
+            address = f"{NETWORK}{number}"
+            self.nodes.append(Node(number, work_dir, disks, build_dir, memory_mib, address, preload))
+        self.corosync = {}
+        self._kick = None
+
+    def _shim_build(self):
+        """Builds what lets user-mode-linux run on processors with large registers; see xstate-shim.c."""
+        path = os.path.join(self.work_dir, "xstate-shim.so")
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xstate-shim.c")
+        command_run("cc", "-std=gnu17", "-O2", "-shared", "-fPIC", "-o", path, source)
+        return path
+
+    @staticmethod
+    def _disk_make(path, size_bytes):
+        with open(path, "wb") as file:
+            file.truncate(size_bytes)
+
+    def disk_path(self, name):
+        """The host's file behind a shared disk."""
+        return os.path.join(self.disk_dir, name)
+
+    @staticmethod
+    def disk_number(name):
+        """The disk's MAJ:MIN inside every node."""
+        return f"{UBD_MAJOR}:{UBD_MINORS * DISK_NAMES.index(name)}"
+
+    @staticmethod
+    def disk_device(name):
+        return f"/dev/ubd{chr(ord('a') + DISK_NAMES.index(name))}"
+
+    # --- start and stop -----------------------------------------------------------------------------------------
+
+    def start(self):
+        """Makes the network and boots all nodes; returns when they take commands."""
+        command_run("ip", "link", "set", "lo", "up")
+        command_run("ip", "link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0",
+                    "mcast_snooping", "0")  # fmt: skip
+        command_run("ip", "link", "set", BRIDGE, "up")
+        for node in self.nodes:
+            command_run("ip", "tuntap", "add", node.tap, "mode", "tap")
+            command_run("ip", "link", "set", node.tap, "master", BRIDGE)
+            command_run("ip", "link", "set", node.tap, "up")
+        script = os.path.abspath(kick.__file__)
+        self._kick = subprocess.Popen([sys.executable, script] + [node.tap for node in self.nodes])
+        for node in self.nodes:
+            node.boot()
+        for node in self.nodes:
+            node.boot_wait()
+
+    def close(self):
+        for node in self.nodes:
+            node.kill()
+        if self._kick:
+            self._kick.kill()
+            self._kick.wait()
+
+    def logs_copy(self, where):
+        """Copies consoles and the output of all commands, so that they outlive the work directory."""
+        for node in self.nodes:
+            shutil.copytree(node.share, os.path.join(where, node.name), dirs_exist_ok=True)
+
+    # --- corosync -----------------------------------------------------------------------------------------------
+
+    def corosync_start(self, *nodes):
+        """Starts corosync on the given nodes, or on all."""
+        listed = "".join(
+            COROSYNC_NODE.format(number=node.number, name=node.name, address=node.address) for node in self.nodes
+        )
+        text = COROSYNC_CONF.format(token_ms=self.token_ms, network=NETWORK, nodes=listed)
+        for node in nodes or self.nodes:
+            node.file_put("corosync.conf", text)
+            node.run("cp", "/run/share/corosync.conf", "/etc/corosync/corosync.conf")
+            self.corosync[node] = node.start("corosync", "-f")
+
+    def quorum_members(self, node):
+        """Node ids that a node's corosync counts in its quorate partition; empty when it is not quorate."""
+        command = node.start("corosync-quorumtool", "-s")
+        if command.wait(20) not in (0, 1, 2):
+            return []
+        quorate, members, table = False, [], False
+        for line in command.stdout().splitlines():
+            if line.startswith("Quorate:"):
+                quorate = line.split()[1] == "Yes"
+            words = line.split()
+            table = table or words[:2] == ["Nodeid", "Votes"]
+            if table and words and words[0].isdigit():
+                members.append(int(words[0]))
+        return members if quorate else []
+
+    def quorum_wait(self, nodes=None, seconds=60):
+        """Waits until the given nodes, or all, are quorate and see exactly each other."""
+        nodes = nodes or self.nodes
+        wanted = [node.number for node in nodes]
+        deadline = time.monotonic() + seconds
+        for node in nodes:
+            while (seen := self.quorum_members(node)) != wanted:
+                if time.monotonic() > deadline:
+                    log = self.corosync[node].stderr()[-1500:]
+                    raise SetupError(f"{node.name}: no quorum of {wanted}, but of {seen}; corosync says:\n{log}")
+                time.sleep(POLL_SECONDS)
+
+    # --- faults -------------------------------------------------------------------------------------------------
+
+    def partition(self, *nodes):
+        """Cuts each given node off from all others; commands and disks still reach it."""
+        for node in nodes:
+            command_run("ip", "link", "set", node.tap, "nomaster")
+
+    def heal(self, *nodes):
+        for node in nodes or self.nodes:
+            command_run("ip", "link", "set", node.tap, "master", BRIDGE)
+
+    def freeze(self):
+        """Stops all living nodes; what their disks were doing is over when this returns."""
+        for node in self.nodes:
+            if node.alive():
+                node.pause()
+        time.sleep(0.1)  # the disk threads finish what they were given: memory copies of a few pages
+
+    def thaw(self):
+        for node in self.nodes:
+            if node.alive():
+                node.resume()
