@@ -201,17 +201,21 @@ class Node:
 
 
 class Cluster:
-    """N nodes on a bridge. Node ids are 1 .. count."""
+    """N nodes on a bridge. Node ids are 1 .. count. stop() cleans up after a start() that failed, too."""
 
-    def __init__(self, work_dir, count, transport="udpu"):
+    def __init__(self, work_dir):
         self.work_dir = pathlib.Path(work_dir)
+        self.count = 0
+        self.transport = None
+        self.bridges = 0
+        self.nodes = {}
+
+    def start(self, count, transport="udpu"):
         self.count = count
         self.transport = transport
-        self.bridges = 0
         command_run("ip", "link", "set", "lo", "up")
         self._bridge_make()
         self._bridge_make()
-        self.nodes = {}
         for node_id in range(1, count + 1):
             self.nodes[node_id] = Node(self, node_id)
 

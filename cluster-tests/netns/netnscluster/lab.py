@@ -45,30 +45,46 @@ class Lab:
         self.deaths = {}
         self.everybody = set()
         self.boots = 0
-        self.cluster = Cluster(self.work_dir, nodes, transport)
-        size = regions * self.region_bytes
-        self.legs = [LoopDevice(self.work_dir / f"leg{i}", size) for i in range(2)]
+        self.legs = []
+        self.log = None
+        self.cluster = Cluster(self.work_dir)
+        self.node_count = nodes
+        self.transport = transport
+        self.sync = sync
+        self.integrated_flush = integrated_flush
+        self.features = features
+        self.table = None
+
+    def start_cluster(self):
+        """Disks, nodes and quorum. What was made of it, close() undoes, also when this fails."""
+        self._disks_make()
+        self.table = self.table_line()
+        self.cluster.start(self.node_count, self.transport)
+        if self.cluster_kind == "corosync":
+            self.cluster.corosync_start()
+            self.cluster.quorum_wait()
+
+    def _disks_make(self):
+        size = self.regions * self.region_bytes
+        for i in range(2):
+            self.legs.append(LoopDevice(self.work_dir / f"leg{i}", size))
         self.log = LoopDevice(self.work_dir / "log", 1 << 20)
         # The second leg starts as noise: a region that is not copied is found.
         noise = bytes((i * 7 + 1) & 0xFF for i in range(4096))
         self.legs[1].write(0, noise * (size // len(noise)))
-        self.table = self.table_line(log, sync, integrated_flush, features)
-        if cluster == "corosync":
-            self.cluster.corosync_start()
-            self.cluster.quorum_wait()
 
-    def table_line(self, log, sync="", integrated_flush=False, features="1 handle_errors"):
+    def table_line(self):
         words = [UUID]
-        if integrated_flush:
+        if self.integrated_flush:
             words.append("integrated_flush")
-        words.append(f"clustered-{log}")
-        if log == "disk":
+        words.append(f"clustered-{self.log_kind}")
+        if self.log_kind == "disk":
             words.append(self.log.number)
         words.append(str(self.region_sectors))
-        words += sync.split()
+        words += self.sync.split()
         legs = " ".join(f"{leg.number} 0" for leg in self.legs)
         return (f"0 {self.regions * self.region_sectors} mirror userspace {len(words)} {' '.join(words)} "
-                f"{len(self.legs)} {legs} {features}").strip()
+                f"{len(self.legs)} {legs} {self.features}").strip()
 
     # --- daemons and kernels
 
@@ -306,5 +322,5 @@ class Lab:
 
     def close(self):
         self.cluster.stop()
-        for device in self.legs + [self.log]:
+        for device in self.legs + ([self.log] if self.log else []):
             device.close()
