@@ -5,9 +5,11 @@ What each ends with, Lab.end_check(): tables removed in order, no error of any w
 each block as it was written, no complaint of the kernel that means lost data.
 """
 
+import pathlib
 import signal
 import time
 
+from netnscluster.checker_tests import checkers_failures
 from netnscluster.cluster import poll
 from netnscluster.lab import MIRROR, check
 from netnscluster.stand_in import CommandFailed
@@ -22,6 +24,23 @@ def test(function):
 
 def name_of(function):
     return function.__name__.replace("_", "-")
+
+
+@test
+def checkers_find_faults(context):
+    """Forged legs and log devices: the checks of this suite see what is wrong with them, and nothing else."""
+    failures = checkers_failures(pathlib.Path(context.work_dir))
+    check(not failures, "; ".join(failures))
+
+
+@test
+def quorum_and_partition(context):
+    """The ground all else stands on: corosync alone, sixteen nodes, two halves, one again."""
+    lab = context.lab(16)
+    lab.cluster.partition(range(1, 10), range(10, 17))
+    poll(lambda: lab.cluster[1].quorum() == (True, 9) and lab.cluster[16].quorum() == (False, 7), 20, "two halves")
+    lab.cluster.heal()
+    lab.cluster.quorum_wait()
 
 
 # --- the main job
