@@ -189,6 +189,12 @@ class Lab:
             check(answer["writes"] > 0, f"n{i}: no write at all")
         return answers
 
+    def load_stop_wait(self, what, seconds=60):
+        """No more new I/O; all that is under way must end."""
+        self.each("stop")
+        for i in self.alive():
+            poll(lambda i=i: self.kernels[i].info(MIRROR)["in_flight"] == 0, seconds, f"{what}: n{i}: I/O ends", 0.1)
+
     def waits_reset(self, nodes=None):
         for i in nodes or self.alive():
             self.kernels[i].info(MIRROR, reset=True)

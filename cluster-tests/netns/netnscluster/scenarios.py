@@ -427,3 +427,97 @@ def sixteen_nodes(context):
     lab.load_wait(lab.load_start(3, rate=20, depth=2), seconds=60)
     lab.clean_wait()
     lab.end_check()
+
+
+# --- all of it, as the seed says
+
+def _fault_daemons(context, lab):
+    victims = context.random.sample(lab.alive(), context.random.randint(1, len(lab.alive())))
+    for i in victims:
+        lab.daemon_kill(lab.cluster[i])
+    time.sleep(context.random.uniform(0, 1))
+    for i in victims:
+        lab.daemon_start(lab.cluster[i])
+    return f"daemons {victims} killed"
+
+
+def _fault_pause(context, lab):
+    victim = context.random.choice(lab.alive())
+    daemon = lab.cluster[victim].processes["daemon"]
+    daemon.signal(signal.SIGSTOP)
+    time.sleep(context.random.uniform(0.1, 4))
+    daemon.signal(signal.SIGCONT)
+    return f"daemon {victim} paused"
+
+
+def _fault_node(context, lab):
+    victim = context.random.choice(lab.alive())
+    count = len(lab.alive()) - 1
+    lab.node_kill(victim)
+    lab.no_lost_dirt_live_check()
+    lab.detection_wait(lab.alive(), count)
+    lab.writes_go_on(lab.alive(), 10, f"survivors of node {victim} write")
+    lab.node_return(victim)
+    return f"node {victim} killed"
+
+
+def _fault_partition(context, lab):
+    victim = context.random.choice(lab.alive())
+    others = [i for i in lab.alive() if i != victim]
+    # Fencing is assumed, so what is cut off must behave as if it were dead: its kernel may not be writing.
+    lab.kernels[victim].command("stop", MIRROR)
+    poll(lambda: lab.kernels[victim].info(MIRROR)["in_flight"] == 0, 20, f"n{victim}: no I/O")
+    lab.cluster.partition(others, [victim])
+    poll(lambda: lab.cluster[victim].quorum()[0] is False and lab.cluster[others[0]].quorum() == (True, len(others)),
+         15, "partition")
+    lab.writes_go_on(others, 10, "majority writes")
+    time.sleep(context.random.uniform(0, 1))
+    lab.cluster.heal()
+    lab.cluster.quorum_wait()
+    return f"node {victim} cut off"
+
+
+def _fault_corosync(context, lab):
+    victim = context.random.choice(lab.alive())
+    others = [i for i in lab.alive() if i != victim]
+    lab.cluster[victim].process_kill("corosync")
+    lab.detection_wait(others, len(others))
+    lab.cluster[victim].corosync_start()
+    lab.cluster.quorum_wait()
+    return f"corosync {victim} killed"
+
+
+def _fault_reactivation(context, lab):
+    victim = context.random.choice(lab.alive())
+    kernel = lab.kernels[victim]
+    kernel.command("stop", MIRROR)
+    poll(lambda: kernel.info(MIRROR)["in_flight"] == 0, 20, f"n{victim}: no I/O")
+    kernel.command("remove", MIRROR)
+    kernel.command("forget", MIRROR)
+    lab.activate([victim])
+    return f"mirror {victim} deactivated and activated"
+
+
+@test
+def random_faults(context):
+    """One fault a round, under load; after each round all of it is checked. More with --rounds."""
+    faults = [_fault_daemons, _fault_pause, _fault_node, _fault_partition, _fault_corosync, _fault_reactivation]
+    lab = context.lab(3)
+    lab.start()
+    lab.activate()
+    lab.sync_wait()
+    for round_number in range(4 * context.rounds):
+        lab.load_start(3600, rate=100)
+        lab.writes_go_on(lab.alive(), 20, f"round {round_number}: writes before")
+        what = context.random.choice(faults)(context, lab)
+        lab.load_stop_wait(f"round {round_number}: {what}")
+        lab.load_wait(lab.load_start(0.5), seconds=40)
+        try:
+            lab.clean_wait(60)
+            lab.sync_wait(seconds=60)
+            check(not lab.different_regions(), f"legs differ in regions {sorted(lab.different_regions())[:10]}")
+            lab.content_check()
+            lab.kernels_check()
+        except Exception as error:
+            raise type(error)(f"round {round_number}: {what}: {error}") from error
+    lab.end_check()
