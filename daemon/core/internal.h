@@ -123,6 +123,7 @@ struct log {
 	/* Marks of this node (marks.c): announced + pending covers all that is held. */
 	struct region_set announced; /* in the order or on the way there, no clear queued (hazard A8) */
 	struct region_set pending;   /* for the next frame */
+	bool pending_due;             /* a FLUSH waits for it: MARK alone sends nothing */
 	struct region_set linger_young, linger_old; /* announced, not held */
 	struct region_set flushing;		    /* given up once the legs are flushed */
 	struct region_set clearing;		    /* CLEAR for the next frame */

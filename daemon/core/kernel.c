@@ -422,6 +422,7 @@ static void request_flush(struct core *core, struct log *log, struct instance *i
 	}
 	/* Pending marks leave in one frame as a rule; what does not fit goes with the next, under a later
 	 * number. */
+	log->pending_due = true;
 	kernel_wait(core, log, request, batch);
 }
 

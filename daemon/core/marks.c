@@ -47,6 +47,7 @@ void marks_force(struct core *core, struct log *log, region_t region)
 	region_set_remove(&log->flushing, region);
 	if (region_set_add(&log->pending, region))
 		run_state_bit(core, log, RUN_MARKED, 0, region, true);
+	log->pending_due = true;
 	if (!log_holds(log, region) && !region_set_contains(&log->linger_old, region))
 		linger_start(core, log, region);
 }

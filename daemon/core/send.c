@@ -172,13 +172,14 @@ static void put_log(struct core *core, struct bytes_writer *writer, struct log *
 	put_regions(writer, RECORD_SYNCED, world, 0, &log->copied_ready, NULL);
 	put_regions(writer, RECORD_CLEAR, world, 0, &log->clearing, &log->cleared_in_flight);
 	/* A FLUSH waits for the next number: only the last part of what is pending carries it. */
-	if (!region_set_is_empty(&log->pending)) {
+	if (log->pending_due && !region_set_is_empty(&log->pending)) {
 		region_t last = 0;
 
 		region_set_last(&log->pending, &last);
 		if (regions_end(&log->pending) > last)
 			log->batch_sent++;
 		put_regions(writer, RECORD_MARK, world, log->batch_sent, &log->pending, &log->announced);
+		log->pending_due = !region_set_is_empty(&log->pending);
 	}
 	put_failed(writer, log, world);
 	put_regions(writer, RECORD_WANT, world, 0, &log->want_pending, &log->want_sent);

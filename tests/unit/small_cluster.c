@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/small_cluster.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void carry_out(struct small_cluster *cluster, node_id_t node, const struct effects *effects);
+
+static void step(struct small_cluster *cluster, node_id_t node, struct event *event)
+{
+	struct effects effects;
+
+	event->now_ns = cluster->now_ns;
+	core_step(cluster->nodes[node].core, event, &effects);
+	carry_out(cluster, node, &effects);
+}
+
+/* What answers an effect is an event of its own, after all effects of the step. */
+struct answer {
+	struct event event;
+	uint8_t *bytes;
+};
+
+static void device_read(struct small_cluster *cluster, node_id_t node, const struct effect *effect,
+			struct answer *answer)
+{
+	answer->event.type = EVENT_DEVICE_READ;
+	answer->event.io.error = cluster->nodes[node].device_broken ? -EIO : 0;
+	answer->event.io.size = effect->device_read.size;
+	answer->event.io.bytes = cluster->device;
+	answer->event.io.block_bytes = 4096;
+}
+
+static void device_write(struct small_cluster *cluster, node_id_t node, const struct effect *effect,
+			 struct answer *answer)
+{
+	size_t at = 0;
+
+	answer->event.type = EVENT_DEVICE_WRITTEN;
+	if (cluster->nodes[node].device_broken) {
+		answer->event.io.error = -EIO;
+		return;
+	}
+	cluster->device_writes++;
+	for (size_t i = 0; i < effect->device_write.extent_count; i++) {
+		const struct device_extent *extent = &effect->device_write.extents[i];
+
+		memcpy(cluster->device + extent->offset_bytes, effect->device_write.data + at, extent->size_bytes);
+		at += extent->size_bytes;
+	}
+}
+
+static void send(struct small_cluster *cluster, node_id_t node, const struct effect *effect)
+{
+	struct small_message *message = &cluster->queue[cluster->queue_tail++ % 4096];
+
+	message->node = node;
+	message->size = effect->send.size;
+	message->bytes = malloc(message->size);
+	memcpy(message->bytes, effect->send.bytes, message->size);
+	cluster->messages++;
+}
+
+static void take_reply(struct small_node *node, const struct effect *effect)
+{
+	struct small_reply *reply = &node->replies[node->reply_count++ % SMALL_REPLIES_MAX];
+
+	reply->seq = effect->reply.seq;
+	reply->error = effect->reply.error;
+	reply->data_bytes = effect->reply.data_bytes;
+	if (effect->reply.data_bytes)
+		memcpy(reply->data, effect->reply.data, effect->reply.data_bytes);
+}
+
+static void carry_out(struct small_cluster *cluster, node_id_t node, const struct effects *effects)
+{
+	struct small_node *self = &cluster->nodes[node];
+	struct answer answers[32];
+	size_t count = 0;
+
+	memset(answers, 0, sizeof(answers));
+	for (size_t i = 0; i < effects->count; i++) {
+		const struct effect *effect = &effects->items[i];
+		struct answer *answer = &answers[count];
+
+		answer->event.io.log = effect->log;
+		answer->event.io.token = effect->token;
+		switch (effect->type) {
+		case EFFECT_REPLY: take_reply(self, effect); break;
+		case EFFECT_SEND: send(cluster, node, effect); break;
+		case EFFECT_DEVICE_READ: device_read(cluster, node, effect, answer), count++; break;
+		case EFFECT_DEVICE_WRITE: device_write(cluster, node, effect, answer), count++; break;
+		case EFFECT_LEGS_FLUSH:
+			self->legs_flushes++;
+			answer->event.type = EVENT_LEGS_FLUSHED;
+			count++;
+			break;
+		case EFFECT_REPAIR:
+			self->repairs++;
+			answer->event.type = EVENT_REPAIRED;
+			count++;
+			break;
+		case EFFECT_WAKE: self->wakes++; break;
+		case EFFECT_LOG:
+			if (cluster->print)
+				printf("%u: %s\n", node, effect->log_line.text);
+			break;
+		default: break;
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		step(cluster, node, &answers[i].event);
+}
+
+void small_init(struct small_cluster *cluster)
+{
+	memset(cluster, 0, sizeof(*cluster));
+	cluster->now_ns = 1000000000;
+	cluster->ring_seq = 4;
+	cluster->next_seq = 1;
+}
+
+void small_fini(struct small_cluster *cluster)
+{
+	for (; cluster->queue_head < cluster->queue_tail; cluster->queue_head++)
+		free(cluster->queue[cluster->queue_head % 4096].bytes);
+	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
+		core_free(cluster->nodes[node].core);
+}
+
+static void view(struct small_cluster *cluster, const struct view_change *joined, const struct view_change *left,
+		 bool ring)
+{
+	node_id_t members[SMALL_NODES_MAX];
+	size_t count = 0;
+
+	if (ring)
+		cluster->ring_seq += 4;
+	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
+		if (cluster->nodes[node].in_view)
+			members[count++] = node;
+	for (size_t i = 0; i < count; i++) {
+		struct event event = {.type = EVENT_VIEW};
+
+		event.view.members = members;
+		event.view.member_count = count;
+		event.view.joined = joined;
+		event.view.joined_count = joined != NULL;
+		event.view.left = left;
+		event.view.left_count = left != NULL;
+		step(cluster, members[i], &event);
+		event = (struct event){.type = EVENT_RING, .ring = {.seq = cluster->ring_seq, .representative = 1}};
+		step(cluster, members[i], &event);
+		event = (struct event){.type = EVENT_QUORUM};
+		event.quorum.quorate = true;
+		event.quorum.ring = (struct ring){.seq = cluster->ring_seq, .representative = 1};
+		event.quorum.nodes = members;
+		event.quorum.node_count = count;
+		step(cluster, members[i], &event);
+	}
+}
+
+void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)
+{
+	static uint64_t incarnation = 1000;
+	struct core_config config = {
+		.node = node,
+		.boot_id = boot,
+		.incarnation = incarnation += 100,
+		.fencing = FENCING_ASSUME,
+		.linger_ns = 2000000000,
+		.linger_regions = 1000,
+	};
+	struct view_change joined = {.node = node, .reason = VIEW_JOIN};
+
+	core_free(cluster->nodes[node].core);
+	memset(&cluster->nodes[node], 0, sizeof(cluster->nodes[node]));
+	cluster->nodes[node].core = core_new(&config);
+	cluster->nodes[node].in_view = true;
+	view(cluster, &joined, NULL, false);
+}
+
+void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down)
+{
+	struct view_change left = {.node = node, .reason = node_down ? VIEW_NODE_DOWN : VIEW_PROCESS_DOWN};
+
+	cluster->nodes[node].in_view = false;
+	view(cluster, NULL, &left, node_down);
+}
+
+void small_settle(struct small_cluster *cluster)
+{
+	while (cluster->queue_head < cluster->queue_tail) {
+		struct small_message message = cluster->queue[cluster->queue_head++ % 4096];
+
+		for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++) {
+			struct event event = {.type = EVENT_DELIVER};
+
+			if (!cluster->nodes[node].in_view)
+				continue;
+			event.deliver.node = message.node;
+			event.deliver.bytes = message.bytes;
+			event.deliver.size = message.size;
+			step(cluster, node, &event);
+		}
+		free(message.bytes);
+	}
+}
+
+void small_advance(struct small_cluster *cluster, uint64_t ns)
+{
+	uint64_t end = cluster->now_ns + ns;
+
+	for (;;) {
+		uint64_t due = end;
+		node_id_t first = 0;
+
+		for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++) {
+			if (!cluster->nodes[node].in_view)
+				continue;
+			if (core_deadline_ns(cluster->nodes[node].core) <= due) {
+				due = core_deadline_ns(cluster->nodes[node].core);
+				first = node;
+			}
+		}
+		if (!first)
+			break;
+		if (due > cluster->now_ns)
+			cluster->now_ns = due;
+		struct event event = {.type = EVENT_TIMER};
+		step(cluster, first, &event);
+		small_settle(cluster);
+	}
+	cluster->now_ns = end;
+}
+
+uint32_t small_request(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid,
+		       const void *data, uint32_t data_bytes)
+{
+	struct event event = {.type = EVENT_KERNEL};
+
+	event.kernel.seq = cluster->next_seq++;
+	event.kernel.type = type;
+	event.kernel.version = 3;
+	event.kernel.luid = luid;
+	strcpy(event.kernel.uuid, SMALL_UUID);
+	event.kernel.data = data;
+	event.kernel.data_bytes = data_bytes;
+	step(cluster, node, &event);
+	small_settle(cluster);
+	return cluster->next_seq - 1;
+}
+
+uint32_t small_region(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid, uint64_t region)
+{
+	uint64_t data[2] = {region, 1};
+
+	return small_request(cluster, node, type, luid, data, type == ULOG_SET_REGION_SYNC ? 16 : 8);
+}
+
+const struct small_reply *small_reply(const struct small_cluster *cluster, node_id_t node, uint32_t seq)
+{
+	const struct small_node *self = &cluster->nodes[node];
+
+	for (unsigned i = 0; i < SMALL_REPLIES_MAX; i++)
+		if (self->replies[i].seq == seq)
+			return &self->replies[i];
+	return NULL;
+}
+
+uint64_t small_reply_u64(const struct small_cluster *cluster, node_id_t node, uint32_t seq, unsigned index)
+{
+	const struct small_reply *reply = small_reply(cluster, node, seq);
+	uint64_t value;
+
+	if (!reply || reply->error || reply->data_bytes < 8 * (index + 1))
+		abort();
+	memcpy(&value, reply->data + (size_t)8 * index, sizeof(value));
+	return value;
+}

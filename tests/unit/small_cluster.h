@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A few cores, one agreed order, one log device, all in memory and at once: enough to play a story by hand. What can
+ * go wrong in time is the business of tests/sim.
+ */
+#ifndef TESTS_UNIT_SMALL_CLUSTER_H
+#define TESTS_UNIT_SMALL_CLUSTER_H
+
+#include "daemon/core/core.h"
+#include "daemon/core/status.h"
+
+#define SMALL_NODES_MAX   8
+#define SMALL_DEVICE_BYTES 65536
+#define SMALL_REPLIES_MAX 64
+
+struct small_reply {
+	uint32_t seq;
+	int error;
+	uint32_t data_bytes;
+	uint8_t data[512];
+};
+
+struct small_node {
+	struct core *core;
+	bool in_view, device_broken;
+	unsigned wakes, legs_flushes, repairs;
+	struct small_reply replies[SMALL_REPLIES_MAX];
+	unsigned reply_count;
+};
+
+struct small_message {
+	node_id_t node;
+	size_t size;
+	uint8_t *bytes;
+};
+
+struct small_cluster {
+	struct small_node nodes[SMALL_NODES_MAX + 1]; /* by node id, from 1 */
+	struct small_message queue[4096];
+	unsigned queue_head, queue_tail;
+	uint64_t now_ns;
+	uint64_t ring_seq;
+	uint32_t next_seq;
+	uint8_t device[SMALL_DEVICE_BYTES];
+	unsigned device_writes, messages;
+	bool print;
+};
+
+void small_init(struct small_cluster *cluster);
+void small_fini(struct small_cluster *cluster);
+
+/* A daemon starts and joins; with a new boot id when `boot` differs from the last. */
+void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot);
+
+/* The daemon ends (its memory and run state are gone), or the whole node. */
+void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down);
+
+/* Deliver and carry out everything there is to do now. */
+void small_settle(struct small_cluster *cluster);
+void small_advance(struct small_cluster *cluster, uint64_t ns);
+
+/* A request of the kernel of a node; returns its seq. */
+uint32_t small_request(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid,
+		       const void *data, uint32_t data_bytes);
+uint32_t small_region(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid, uint64_t region);
+
+/* The reply to a seq, or NULL when there is none yet. */
+const struct small_reply *small_reply(const struct small_cluster *cluster, node_id_t node, uint32_t seq);
+uint64_t small_reply_u64(const struct small_cluster *cluster, node_id_t node, uint32_t seq, unsigned index);
+
+#define SMALL_UUID "LVM-small"
+
+#endif

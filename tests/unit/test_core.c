@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The core by hand: each test is a story of a few requests, and what they cost. */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "protocol/log_device.h"
+#include "tests/unit/small_cluster.h"
+
+#define DISK_LOG "65536 clustered-disk 7:1 1024"
+#define CORE_LOG "65536 clustered-core 1024"
+#define REGIONS  64
+
+static struct small_cluster *cluster_new(unsigned nodes)
+{
+	struct small_cluster *cluster = malloc(sizeof(*cluster));
+
+	small_init(cluster);
+	for (node_id_t node = 1; node <= nodes; node++) {
+		small_join(cluster, node, node * 10);
+		small_settle(cluster);
+	}
+	return cluster;
+}
+
+static void cluster_free(struct small_cluster *cluster)
+{
+	small_fini(cluster);
+	free(cluster);
+}
+
+static int error_of(const struct small_cluster *cluster, node_id_t node, uint32_t seq)
+{
+	const struct small_reply *reply = small_reply(cluster, node, seq);
+
+	return reply ? reply->error : 1;
+}
+
+#define assert_answered(cluster, node, seq) assert_int_equal(error_of(cluster, node, seq), 0)
+#define assert_waits(cluster, node, seq)    assert_null(small_reply(cluster, node, seq))
+
+static void activate(struct small_cluster *cluster, node_id_t node, luid_t luid, const char *arguments)
+{
+	uint32_t seq = small_request(cluster, node, ULOG_CTR, luid, arguments, (uint32_t)strlen(arguments));
+
+	assert_answered(cluster, node, seq);
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_RESUME, luid, NULL, 0));
+}
+
+static uint64_t ask(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid, uint64_t region)
+{
+	return small_reply_u64(cluster, node, small_region(cluster, node, type, luid, region), 0);
+}
+
+static uint64_t count_of(struct small_cluster *cluster, node_id_t node, luid_t luid)
+{
+	return small_reply_u64(cluster, node, small_request(cluster, node, ULOG_GET_SYNC_COUNT, luid, NULL, 0), 0);
+}
+
+static void recover_all(struct small_cluster *cluster, node_id_t node, luid_t luid)
+{
+	for (;;) {
+		uint32_t seq = small_request(cluster, node, ULOG_GET_RESYNC_WORK, luid, NULL, 0);
+
+		if (!small_reply_u64(cluster, node, seq, 0))
+			break;
+		assert_answered(cluster, node,
+				small_region(cluster, node, ULOG_SET_REGION_SYNC, luid,
+					     small_reply_u64(cluster, node, seq, 1)));
+	}
+	small_advance(cluster, 1000000000);
+}
+
+static bool device_clean(const struct small_cluster *cluster, region_t region)
+{
+	return log_device_is_clean(cluster->device, region);
+}
+
+static unsigned device_dirty_count(const struct small_cluster *cluster)
+{
+	unsigned count = 0;
+
+	for (region_t region = 0; region < REGIONS; region++)
+		count += !device_clean(cluster, region);
+	return count;
+}
+
+static void test_life_of_a_mirror(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+	uint32_t flush;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	assert_int_equal(count_of(cluster, 2, 200), 0);
+	assert_int_equal(ask(cluster, 2, ULOG_IN_SYNC, 200, 5), 0);
+	assert_int_equal(ask(cluster, 2, ULOG_IS_REMOTE_RECOVERING, 200, 5), 1);
+	assert_int_equal(small_reply_u64(cluster, 2, small_request(cluster, 2, ULOG_GET_RESYNC_WORK, 200, NULL, 0), 0),
+			 0);
+	recover_all(cluster, 1, 100);
+	for (node_id_t node = 1; node <= 3; node++)
+		assert_int_equal(count_of(cluster, node, node * 100), REGIONS);
+	assert_int_equal(device_dirty_count(cluster), 0);
+
+	/* A new mark: one multicast and the writer's commit; the device has the bit when FLUSH is answered. */
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 7);
+	cluster->messages = 0;
+	flush = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	assert_answered(cluster, 2, flush);
+	assert_int_equal(cluster->messages, 2);
+	assert_false(device_clean(cluster, 7));
+
+	/* Cleared and marked again while it lingers: nothing. */
+	small_region(cluster, 2, ULOG_CLEAR_REGION, 200, 7);
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 7);
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0));
+	assert_int_equal(cluster->messages, 2);
+	small_region(cluster, 2, ULOG_CLEAR_REGION, 200, 7);
+	small_advance(cluster, 10000000000);
+	assert_true(device_clean(cluster, 7));
+	assert_int_not_equal(cluster->nodes[2].legs_flushes, 0);
+
+	for (node_id_t node = 1; node <= 3; node++) {
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_PRESUSPEND, node * 100, NULL, 0));
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_POSTSUSPEND, node * 100, NULL, 0));
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, node * 100, NULL, 0));
+	}
+	assert_int_equal(device_dirty_count(cluster), 0);
+	cluster_free(cluster);
+}
+
+static void test_dead_node_leaves_ghosts_that_are_repaired(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 3, ULOG_MARK_REGION, 300, 9);
+	assert_answered(cluster, 3, small_request(cluster, 3, ULOG_FLUSH, 300, NULL, 0));
+	small_leave(cluster, 3, true);
+	assert_false(device_clean(cluster, 9));
+	small_settle(cluster);
+	assert_int_equal(ask(cluster, 2, ULOG_IN_SYNC, 200, 9), 1);
+	small_advance(cluster, 5000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	assert_true(device_clean(cluster, 9));
+	cluster_free(cluster);
+}
+
+static void test_writer_dies(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+	uint32_t flush;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_leave(cluster, 1, true);
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 3);
+	flush = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	small_settle(cluster);
+	assert_answered(cluster, 2, flush);
+	assert_false(device_clean(cluster, 3));
+	cluster_free(cluster);
+}
+
+static void test_joiner_knows_every_mark(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 11);
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0));
+	small_join(cluster, 3, 30);
+	small_settle(cluster);
+	activate(cluster, 3, 300, DISK_LOG);
+	struct core_status *one = core_status_new(cluster->nodes[1].core);
+	struct core_status *three = core_status_new(cluster->nodes[3].core);
+
+	assert_int_equal(one->digest, three->digest);
+	core_status_free(one);
+	core_status_free(three);
+	/* The writer and the joiner both mark and clear the region: the second node's mark stays. */
+	small_region(cluster, 3, ULOG_MARK_REGION, 300, 11);
+	assert_answered(cluster, 3, small_request(cluster, 3, ULOG_FLUSH, 300, NULL, 0));
+	small_region(cluster, 3, ULOG_CLEAR_REGION, 300, 11);
+	small_advance(cluster, 10000000000);
+	assert_false(device_clean(cluster, 11));
+	small_leave(cluster, 1, true);
+	small_settle(cluster);
+	small_advance(cluster, 10000000000);
+	assert_false(device_clean(cluster, 11));
+	cluster_free(cluster);
+}
+
+static void test_core_log_waits_for_every_member(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+	uint32_t flush;
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	activate(cluster, 2, 200, CORE_LOG);
+	recover_all(cluster, 1, 100);
+	cluster->messages = 0;
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 1);
+	flush = small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0);
+	assert_answered(cluster, 1, flush);
+	assert_int_equal(cluster->messages, 2); /* the mark and the other's acknowledgement */
+	cluster_free(cluster);
+}
+
+static void test_unknown_log_keeps_the_room(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t seq = small_region(cluster, 1, ULOG_IN_SYNC, 100, 1);
+
+	(void)state;
+	assert_int_equal(error_of(cluster, 1, seq), -ESRCH);
+	assert_int_equal(small_reply(cluster, 1, seq)->data_bytes, 8);
+	cluster_free(cluster);
+}
+
+static void test_broken_log_device(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+	uint32_t flush;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	cluster->nodes[1].device_broken = true;
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 2);
+	flush = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	small_settle(cluster);
+	assert_answered(cluster, 2, flush);
+	assert_false(device_clean(cluster, 2));
+	cluster->nodes[2].device_broken = true;
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 4);
+	flush = small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0);
+	small_settle(cluster);
+	assert_int_equal(error_of(cluster, 1, flush), -EIO);
+	cluster_free(cluster);
+}
+
+static void test_reload_two_tables_of_one_log(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	recover_all(cluster, 1, 100);
+	small_request(cluster, 1, ULOG_CTR, 101, CORE_LOG, sizeof(CORE_LOG) - 1);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
+	cluster_free(cluster);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_life_of_a_mirror),
+		cmocka_unit_test(test_dead_node_leaves_ghosts_that_are_repaired),
+		cmocka_unit_test(test_writer_dies),
+		cmocka_unit_test(test_joiner_knows_every_mark),
+		cmocka_unit_test(test_core_log_waits_for_every_member),
+		cmocka_unit_test(test_unknown_log_keeps_the_room),
+		cmocka_unit_test(test_broken_log_device),
+		cmocka_unit_test(test_reload_two_tables_of_one_log),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
