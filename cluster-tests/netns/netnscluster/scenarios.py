@@ -429,6 +429,31 @@ def sixteen_nodes(context):
     lab.end_check()
 
 
+@test
+def leg_fails_on_one_node(context):
+    """A path to the second leg fails on one node; the others write on; after a reload everywhere all is copied."""
+    lab = context.lab(3)
+    lab.start()
+    lab.activate()
+    lab.sync_wait()
+    kernel = lab.kernels[1]
+    kernel.command("leg", MIRROR, 1, 1)
+    held = kernel.send("write", MIRROR, 33)
+    poll(lambda: kernel.complaints({"LEG_FAILURE"}), 15, "the failing leg is noticed")
+    lab.load_wait(lab.load_start(2, nodes=[2, 3]))
+    lab.no_lost_dirt_live_check()
+    kernel.command("leg", MIRROR, 1, 0)
+    for i in lab.alive():
+        lab.kernels[i].command("load", MIRROR, lab.table)
+        lab.kernels[i].command("suspend", MIRROR, "noflush")
+    lab.each("resume")
+    kernel.wait(held, 30, "the write that was held for the failed leg")
+    lab.sync_wait()
+    lab.load_wait(lab.load_start(2))
+    lab.clean_wait()
+    lab.end_check()
+
+
 # --- all of it, as the seed says
 
 def _fault_daemons(context, lab):
