@@ -10,7 +10,7 @@
 
 enum cluster_kind { CLUSTER_COROSYNC, CLUSTER_NONE };
 
-/* What to do. OPTIONS_ERROR: `error` says why, exit with EX_USAGE of sysexits.h. */
+/* What to do. OPTIONS_ERROR: `error` says why. */
 enum options_verdict { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_ERROR };
 
 #define OPTIONS_ERROR_BYTES	   192

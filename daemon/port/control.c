@@ -102,10 +102,8 @@ static struct json_object *answer_confirm_dead(struct control *control, const st
 	if (node == status->node)
 		return answer_error("this is the node that runs the daemon you are asking");
 	for (size_t i = 0; i < status->node_count; i++)
-		if (status->nodes[i].node == node) {
-			log_write(LOG_WARNING, "an administrator confirms that node %u is dead", node);
+		if (status->nodes[i].node == node)
 			return answer_command(control, CONTROL_CONFIRM_DEAD, node, NULL);
-		}
 	return answer_error("no such node is known");
 }
 
