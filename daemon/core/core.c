@@ -258,18 +258,28 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static uint64_t log_deadline_ns(const struct log *log)
+/* A deadline counts only while something would be done at it: one that has passed and must wait for an answer first
+ * would make the loop spin. */
+static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 {
-	uint64_t due = earlier(log->linger_due_ns, log->device.clean_due_ns);
+	const struct world_log *world = log_world(core, log);
 	const struct instance *instance;
+	uint64_t due = UINT64_MAX;
 
-	due = earlier(due, log->copied_due_ns);
-	if (log->legs_failed)
-		due = earlier(due, log->legs_retry_ns);
-	due = earlier(due, log->repair_retry_ns);
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN)
-		due = earlier(due, instance->suspend_deadline_ns);
+	if (!log->legs_busy && log_table_live(log)) {
+		due = earlier(log->linger_due_ns, log->copied_due_ns);
+		if (log->legs_failed && due < log->legs_retry_ns)
+			due = log->legs_retry_ns;
+	}
+	if (!core->active || !world)
+		return due;
+	if (log->device.state == DEVICE_IDLE && log->device.merged && world->writer == core->config.node)
+		due = earlier(due, log->device.clean_due_ns);
+	if (world->claimed && world->recoverer == core->config.node && !log->repairing && !log->release_sent)
+		due = earlier(due, log->repair_retry_ns);
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN)
+			due = earlier(due, instance->suspend_deadline_ns);
 	return due;
 }
 
@@ -279,6 +289,6 @@ uint64_t core_deadline_ns(const struct core *core)
 	const struct log *log;
 
 	TAILQ_FOREACH(log, &core->logs, entry)
-	due = earlier(due, log_deadline_ns(log));
+	due = earlier(due, log_deadline_ns(core, log));
 	return due;
 }
