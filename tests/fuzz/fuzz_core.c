@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Arbitrary events for the state machine of node 1: its kernel, two other daemons that send anything,
+ * corosync, disks, timers, the administrator. What is fed may be impossible; what comes out must keep to the
+ * rules of core.h:
+ *
+ *   - a request gets at most one answer, and an answer a request;
+ *   - one message is under way at a time, and any other daemon can read it;
+ *   - writes to the log device are whole blocks;
+ *   - the same events give the same effects, byte for byte (a second core gets them too).
+ *
+ * The input is a program: one byte of what to do, then arguments as needed; it ends with the bytes.
+ */
+#include "tests/fuzz/fuzz.h"
+
+#include "daemon/core/core.h"
+#include "daemon/core/status.h"
+#include "protocol/frame.h"
+#include "protocol/log_device.h"
+
+#define NODES	    3
+#define IO_MAX	    64
+#define SEQ_MAX	    4096
+#define STEPS_MAX   300
+#define IMAGE_BYTES (LOG_DEVICE_BITS_OFFSET + 512)
+
+static const char *const uuids[] = {"LVM-one", "LVM-two"};
+static const char *const constructors[] = {
+    "204800 clustered-core 1024",
+    "204800 clustered-disk 253:4 1024",
+    "204800 clustered-disk 253:4 1024 nosync",
+    "102400 clustered-disk 253:4 1024 sync block_on_error",
+    "1000 clustered-core 8 nosync",
+    "not a constructor",
+};
+
+/* An effect that wants an answer. */
+struct pending_io {
+	enum event_type answer;
+	uint32_t log;
+	uint64_t token;
+};
+
+struct play {
+	const uint8_t *at, *end;
+	struct core *core, *twin;
+	uint64_t now_ns;
+	uint32_t next_seq;
+	bool asked[SEQ_MAX];
+	uint8_t view; /* bit n: node n + 1 is a member */
+	uint64_t ring_seq;
+	struct bytes_writer own; /* the message under way, if `own_sent` */
+	bool own_sent;
+	struct pending_io ios[IO_MAX];
+	size_t io_count;
+	bool stopped;
+};
+
+static uint8_t take(struct play *play)
+{
+	return play->at < play->end ? *play->at++ : 0;
+}
+
+/* --- what comes out
+ * ---------------------------------------------------------------------------------------------- */
+
+static void check_reply(struct play *play, const struct effect *effect)
+{
+	FUZZ_CHECK(effect->reply.seq > 0 && effect->reply.seq < play->next_seq);
+	FUZZ_CHECK(play->asked[effect->reply.seq]);
+	play->asked[effect->reply.seq] = false;
+	FUZZ_CHECK(effect->reply.error <= 0);
+	FUZZ_CHECK(effect->reply.data_bytes <= ULOG_REPLY_DATA_MAX);
+	FUZZ_CHECK(!effect->reply.bare || effect->reply.data_bytes == 0);
+	FUZZ_CHECK(effect->reply.data_bytes == 0 || effect->reply.data != NULL);
+}
+
+static void check_send(struct play *play, const struct effect *effect)
+{
+	FUZZ_CHECK(!play->own_sent);
+	FUZZ_CHECK(effect->send.size <= FRAME_MAX_BYTES);
+	FUZZ_CHECK(frame_check(effect->send.bytes, effect->send.size) == 0);
+	bytes_writer_clear(&play->own);
+	bytes_write_span(&play->own, effect->send.bytes, effect->send.size);
+	play->own_sent = true;
+}
+
+static void check_write(const struct effect *effect)
+{
+	size_t sum = 0;
+
+	FUZZ_CHECK(effect->device_write.extent_count > 0);
+	for (size_t i = 0; i < effect->device_write.extent_count; i++) {
+		const struct device_extent *extent = &effect->device_write.extents[i];
+		FUZZ_CHECK(extent->size_bytes > 0 && extent->size_bytes % 512 == 0 &&
+			   extent->offset_bytes % 512 == 0);
+		sum += extent->size_bytes;
+	}
+	FUZZ_CHECK(sum == effect->device_write.data_bytes);
+}
+
+static void note_io(struct play *play, const struct effect *effect, enum event_type answer)
+{
+	FUZZ_CHECK(effect->log != 0);
+	if (play->io_count < IO_MAX)
+		play->ios[play->io_count++] =
+		    (struct pending_io){.answer = answer, .log = effect->log, .token = effect->token};
+}
+
+static void check_effect(struct play *play, const struct effect *effect)
+{
+	switch (effect->type) {
+	case EFFECT_REPLY: check_reply(play, effect); break;
+	case EFFECT_SEND: check_send(play, effect); break;
+	case EFFECT_DEVICE_READ: note_io(play, effect, EVENT_DEVICE_READ); break;
+	case EFFECT_DEVICE_WRITE:
+		check_write(effect);
+		note_io(play, effect, EVENT_DEVICE_WRITTEN);
+		break;
+	case EFFECT_LEGS_FLUSH: note_io(play, effect, EVENT_LEGS_FLUSHED); break;
+	case EFFECT_REPAIR:
+		FUZZ_CHECK(effect->repair.sectors > 0);
+		note_io(play, effect, EVENT_REPAIRED);
+		break;
+	case EFFECT_RUN_BITS:
+		FUZZ_CHECK(effect->run_bits.kind < RUN_BITS_COUNT);
+		FUZZ_CHECK(effect->run_bits.first + effect->run_bits.count <= effect->run_bits.region_count);
+		break;
+	case EFFECT_RUN_META: FUZZ_CHECK(effect->run_meta.size > 0); break;
+	case EFFECT_LOG: FUZZ_CHECK(effect->log_line.text != NULL); break;
+	case EFFECT_STOPPED:
+		FUZZ_CHECK(effect->stopped.text != NULL);
+		play->stopped = play->stopped || effect->stopped.stopped;
+		break;
+	default: break;
+	}
+}
+
+/* The parts of an effect that matter to others. */
+static void check_twin(const struct effect *a, const struct effect *b)
+{
+	FUZZ_CHECK(a->type == b->type && a->log == b->log && a->token == b->token);
+	switch (a->type) {
+	case EFFECT_REPLY:
+		FUZZ_CHECK(a->reply.seq == b->reply.seq && a->reply.error == b->reply.error &&
+			   a->reply.data_bytes == b->reply.data_bytes);
+		FUZZ_CHECK(a->reply.data_bytes == 0 ||
+			   memcmp(a->reply.data, b->reply.data, a->reply.data_bytes) == 0);
+		break;
+	case EFFECT_SEND:
+		FUZZ_CHECK(a->send.size == b->send.size &&
+			   memcmp(a->send.bytes, b->send.bytes, a->send.size) == 0);
+		break;
+	case EFFECT_DEVICE_WRITE:
+		FUZZ_CHECK(a->device_write.data_bytes == b->device_write.data_bytes &&
+			   memcmp(a->device_write.data, b->device_write.data, a->device_write.data_bytes) ==
+			       0);
+		break;
+	case EFFECT_RUN_META:
+		FUZZ_CHECK(a->run_meta.size == b->run_meta.size &&
+			   memcmp(a->run_meta.bytes, b->run_meta.bytes, a->run_meta.size) == 0);
+		break;
+	case EFFECT_LOG: FUZZ_CHECK(strcmp(a->log_line.text, b->log_line.text) == 0); break;
+	default: break;
+	}
+}
+
+static void step(struct play *play, struct event *event)
+{
+	struct effects effects, twin_effects;
+
+	event->now_ns = play->now_ns;
+	core_step(play->core, event, &effects);
+	core_step(play->twin, event, &twin_effects);
+	FUZZ_CHECK(effects.count == twin_effects.count);
+	for (size_t i = 0; i < effects.count; i++) {
+		check_twin(&effects.items[i], &twin_effects.items[i]);
+		check_effect(play, &effects.items[i]);
+	}
+	FUZZ_CHECK(core_deadline_ns(play->core) == core_deadline_ns(play->twin));
+}
+
+/* --- what goes in
+ * ------------------------------------------------------------------------------------------------ */
+
+static void do_kernel(struct play *play)
+{
+	uint8_t kind = take(play), who = take(play);
+	uint64_t payload[2] = {take(play), take(play) & 1};
+	struct event event = {.type = EVENT_KERNEL};
+	struct ulog_request *request = &event.kernel;
+
+	if (play->next_seq == SEQ_MAX)
+		return;
+	request->seq = play->next_seq++;
+	request->type = (enum ulog_type)(ULOG_CTR + kind % (ULOG_TYPE_END - ULOG_CTR));
+	request->version = 2 + (kind >> 7);
+	request->luid = 0x1000u * (1 + (who & 3));
+	strcpy(request->uuid, uuids[who >> 2 & 1]);
+	request->data = (const uint8_t *)payload;
+	if (request->type == ULOG_CTR) {
+		const char *text =
+		    constructors[payload[0] % (sizeof(constructors) / sizeof(constructors[0]))];
+		request->data = (const uint8_t *)text;
+		request->data_bytes = (uint32_t)strlen(text) + (payload[1] != 0);
+	} else if (request->type == ULOG_SET_REGION_SYNC) {
+		request->data_bytes = 16;
+	} else if (request->type == ULOG_FLUSH) {
+		request->data_bytes = who & 8 ? 8 : 0;
+	} else if (request->type == ULOG_MARK_REGION || request->type == ULOG_CLEAR_REGION) {
+		request->data_bytes = who & 8 ? 16 : 8;
+	} else if (ulog_region_count(request) == 1) {
+		request->data_bytes = 8;
+	}
+	if (who & 16)
+		payload[0] |= UINT64_C(1) << 33; /* a region that no log has */
+	play->asked[request->seq] = true;
+	step(play, &event);
+}
+
+static void do_deliver_own(struct play *play)
+{
+	struct event event = {.type = EVENT_DELIVER};
+	uint8_t *copy;
+	size_t size;
+
+	if (!play->own_sent)
+		return;
+	play->own_sent = false;
+	copy = bytes_writer_steal(&play->own, &size);
+	event.deliver.node = 1;
+	event.deliver.bytes = copy;
+	event.deliver.size = size;
+	step(play, &event);
+	free(copy);
+}
+
+static void deliver(struct play *play, node_id_t node, const struct bytes_writer *writer)
+{
+	struct event event = {.type = EVENT_DELIVER};
+
+	event.deliver.node = node;
+	event.deliver.bytes = writer->bytes;
+	event.deliver.size = writer->size;
+	step(play, &event);
+}
+
+static void fill_hello(struct play *play, node_id_t node, struct record_hello *hello)
+{
+	uint8_t flags = take(play);
+
+	*hello = (struct record_hello){
+	    .version_min = 1,
+	    .version_max = (uint16_t)(1 + (flags >> 6 & 1)),
+	    .boot_id = node * 10,
+	    .incarnation = 100 + node,
+	    .next_incarnation = 200 + node,
+	    .epoch = flags >> 4 & 3,
+	    .component = flags & 8 ? node : 1,
+	    .ready = flags & 1,
+	    .was_active = flags & 2,
+	    .quorate = !(flags & 4),
+	};
+	for (node_id_t member = 1; member <= NODES; member++) {
+		if (play->view >> (member - 1) & 1)
+			hello->members[hello->member_count++] = member;
+	}
+}
+
+/* A record of another daemon: well-formed, with a meaning of its own. */
+static void do_deliver_record(struct play *play)
+{
+	static struct record record;
+	struct bytes_writer writer;
+	uint8_t who = take(play);
+	node_id_t node = 2 + (who & 1);
+	uint64_t incarnation = (who & 2 ? 200 : 100) + node;
+
+	record_init(&record);
+	record.type = (enum record_type)(RECORD_HELLO + take(play) % (RECORD_TYPE_END - RECORD_HELLO));
+	record.log = take(play) % 4;
+	record.luid = 0x100 + (take(play) & 3);
+	record.batch = take(play);
+	record.node = 1 + take(play) % NODES;
+	record.boot_id = who & 4 ? record.node * 10 : 0;
+	record.region = take(play);
+	record.flag = who & 8;
+	strcpy(record.uuid, uuids[who >> 4 & 1]);
+	record.shape = (struct log_shape){
+	    .disk = who & 32,
+	    .length_sectors = 204800,
+	    .region_size_sectors = 1024,
+	    .region_count = 200,
+	};
+	uint8_t first = take(play), more = take(play);
+	region_set_add_range(&record.regions, first,
+			     record.type == RECORD_RESUME && first + more > 200
+				 ? 200
+				 : first + (uint64_t)more * (who & 64 ? 1000 : 1));
+	record.commit_count = 1;
+	record.commits[0] = (struct commit_pair){.node = 1 + take(play) % NODES, .batch = take(play)};
+	if (record.type == RECORD_HELLO)
+		fill_hello(play, node, &record.hello);
+	if (record.type == RECORD_STREAM) {
+		record.stream = (struct record_stream){
+		    .kind =
+			(enum stream_kind)(STREAM_CHECKPOINT + first % (STREAM_KIND_END - STREAM_CHECKPOINT)),
+		    .id = 1,
+		    .total_bytes = 1 + more,
+		    .content_bytes = take(play),
+		    .size_bytes = (uint32_t)(play->end - play->at) < 1u + more
+				      ? (uint32_t)(play->end - play->at)
+				      : 1u + more,
+		    .bytes = play->at,
+		};
+		play->at += record.stream.size_bytes;
+	}
+	bytes_writer_init(&writer);
+	frame_begin(&writer, record.type == RECORD_HELLO ? 0 : PROTOCOL_VERSION_MAX, incarnation);
+	record_encode(&writer, &record);
+	deliver(play, node, &writer);
+	bytes_writer_fini(&writer);
+	record_fini(&record);
+}
+
+/* Bytes of another daemon: the header is good, the rest is as it comes. */
+static void do_deliver_bytes(struct play *play)
+{
+	struct bytes_writer writer;
+	uint8_t who = take(play), size = take(play);
+
+	bytes_writer_init(&writer);
+	frame_begin(&writer, PROTOCOL_VERSION_MAX, 102 + (who & 1));
+	for (unsigned i = 0; i < size; i++)
+		bytes_write_u8(&writer, take(play));
+	deliver(play, 2 + (who & 1), &writer);
+	bytes_writer_fini(&writer);
+}
+
+static void do_view(struct play *play)
+{
+	uint8_t choice = take(play), next = (uint8_t)((choice & 7) | 1);
+	node_id_t members[NODES];
+	struct view_change joined[NODES], left[NODES];
+	struct event event = {.type = EVENT_VIEW};
+
+	if (next == play->view)
+		return;
+	event.view.members = members;
+	event.view.joined = joined;
+	event.view.left = left;
+	for (node_id_t node = 1; node <= NODES; node++) {
+		bool before = play->view >> (node - 1) & 1, now = next >> (node - 1) & 1;
+		if (now)
+			members[event.view.member_count++] = node;
+		if (now && !before)
+			joined[event.view.joined_count++] = (struct view_change){
+			    .node = node, .reason = choice & 8 ? VIEW_NODE_UP : VIEW_JOIN};
+		if (before && !now)
+			left[event.view.left_count++] = (struct view_change){
+			    .node = node, .reason = (enum view_reason)(VIEW_LEAVE + (choice >> 4) % 4)};
+	}
+	play->view = next;
+	step(play, &event);
+}
+
+static void do_ring(struct play *play)
+{
+	struct event event = {.type = EVENT_RING};
+
+	play->ring_seq += take(play) & 1;
+	event.ring = (struct ring){.seq = play->ring_seq, .representative = 1};
+	step(play, &event);
+}
+
+static void do_quorum(struct play *play)
+{
+	static const node_id_t nodes[NODES] = {1, 2, 3};
+	struct event event = {.type = EVENT_QUORUM};
+	uint8_t choice = take(play);
+
+	event.quorum.quorate = choice & 1;
+	event.quorum.ring = (struct ring){.seq = play->ring_seq + (choice >> 1 & 1), .representative = 1};
+	event.quorum.nodes = nodes;
+	event.quorum.node_count = (choice >> 2) % (NODES + 1);
+	step(play, &event);
+}
+
+/* The device as it may be found: new, all clean, or with some content. */
+static void fill_image(struct play *play, uint8_t choice, uint8_t *image, struct event *event)
+{
+	struct region_set dirty = REGION_SET_EMPTY;
+
+	memset(image, choice & 8 ? 0xff : 0, IMAGE_BYTES);
+	if (choice & 16) {
+		uint8_t first = take(play);
+		region_set_add_range(&dirty, first, first + take(play) / 16);
+		log_device_encode(0, IMAGE_BYTES, choice & 32 ? 200 : 100, &dirty, image);
+		region_set_fini(&dirty);
+	}
+	event->io.bytes = image;
+	event->io.size = choice & 64 ? 1000 : IMAGE_BYTES;
+	event->io.block_bytes = choice & 4 ? 4096 : 512;
+}
+
+static void do_answer_io(struct play *play)
+{
+	static uint8_t image[IMAGE_BYTES];
+	uint8_t choice = take(play);
+	struct event event = {.type = EVENT_TIMER};
+
+	if (play->io_count == 0)
+		return;
+	size_t index = (choice & 3) % play->io_count;
+	const struct pending_io io = play->ios[index];
+	play->ios[index] = play->ios[--play->io_count];
+	event.type = io.answer;
+	event.io.log = io.log;
+	event.io.token = io.token;
+	event.io.error = choice & 128 ? -5 : 0;
+	if (io.answer == EVENT_DEVICE_READ && event.io.error == 0)
+		fill_image(play, choice, image, &event);
+	step(play, &event);
+}
+
+static void do_time(struct play *play)
+{
+	struct event event = {.type = EVENT_TIMER};
+	uint64_t deadline = core_deadline_ns(play->core);
+	uint8_t choice = take(play);
+
+	play->now_ns += (uint64_t)choice * UINT64_C(20000000);
+	if (choice >= 250 && deadline != UINT64_MAX && deadline > play->now_ns)
+		play->now_ns = deadline;
+	step(play, &event);
+}
+
+static void do_cluster_lost(struct play *play)
+{
+	struct event event = {.type = EVENT_CLUSTER_LOST};
+
+	play->view = 0;
+	play->own_sent = false;
+	step(play, &event);
+}
+
+static void do_control(struct play *play)
+{
+	uint8_t choice = take(play);
+	struct event event = {.type = EVENT_CONTROL};
+
+	event.control.command = (enum control_command)(choice % (CONTROL_REPAIR_RESUME + 1));
+	event.control.node = 1 + (choice >> 4) % NODES;
+	event.control.uuid = choice & 128 ? uuids[0] : NULL;
+	step(play, &event);
+}
+
+static void do_tables(struct play *play)
+{
+	uint8_t choice = take(play);
+	struct table tables[2] = {
+	    {.uuid = uuids[0], .live = choice & 1, .suspended = choice & 2},
+	    {.uuid = uuids[choice >> 5 & 1], .live = choice & 4, .suspended = choice & 8},
+	};
+	struct event event = {.type = EVENT_TABLES};
+
+	event.tables.tables = tables;
+	event.tables.count = (choice >> 6) % 3;
+	step(play, &event);
+}
+
+static void do_run_log(struct play *play)
+{
+	struct region_set sets[RUN_BITS_COUNT] = {REGION_SET_EMPTY};
+	uint8_t choice = take(play), meta_bytes = take(play);
+	struct event event = {.type = EVENT_RUN_LOG};
+
+	for (unsigned i = 0; i < RUN_BITS_COUNT; i++) {
+		uint8_t first = take(play) % 100;
+		region_set_add_range(&sets[i], first, first + take(play) % 100);
+		event.run_log.bits[i] = i == RUN_HELD ? NULL : &sets[i];
+	}
+	if ((size_t)(play->end - play->at) < meta_bytes)
+		meta_bytes = (uint8_t)(play->end - play->at);
+	event.run_log.uuid = uuids[choice & 1];
+	event.run_log.meta = play->at;
+	event.run_log.meta_bytes = meta_bytes;
+	play->at += meta_bytes;
+	event.run_log.instance_count = 1;
+	event.run_log.instances[0].luid = 0x1000;
+	event.run_log.instances[0].held = &sets[RUN_HELD];
+	step(play, &event);
+	for (unsigned i = 0; i < RUN_BITS_COUNT; i++)
+		region_set_fini(&sets[i]);
+}
+
+static void do_fence(struct play *play)
+{
+	uint8_t choice = take(play);
+	struct event event = {.type = choice & 1 ? EVENT_FENCE_HELD : EVENT_NODE_DEAD};
+
+	if (event.type == EVENT_NODE_DEAD) {
+		event.node_dead.node = 2 + (choice >> 1 & 1);
+		event.node_dead.boot_id = choice & 4 ? event.node_dead.node * 10 : 0;
+	}
+	step(play, &event);
+}
+
+static void do_status(struct play *play)
+{
+	struct core_status *a = core_status_new(play->core), *b = core_status_new(play->twin);
+
+	FUZZ_CHECK(a != NULL && b != NULL && a->digest == b->digest && a->log_count == b->log_count);
+	core_status_free(a);
+	core_status_free(b);
+}
+
+static void (*const actions[])(struct play *play) = {
+    do_kernel,	do_kernel,	  do_kernel, do_kernel, do_deliver_own,	 do_deliver_own, do_deliver_record,
+    do_view,	do_deliver_bytes, do_ring,   do_quorum, do_answer_io,	 do_answer_io,	 do_time,
+    do_control, do_tables,	  do_fence,  do_status, do_cluster_lost,
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct play play;
+	struct core_config config = {
+	    .node = 1,
+	    .boot_id = 10,
+	    .incarnation = 101,
+	    .fencing = FENCING_DLM,
+	    .linger_ns = UINT64_C(2000000000),
+	    .linger_regions = 16,
+	};
+
+	if (size < 2)
+		return 0;
+	memset(&play, 0, sizeof(play));
+	play.at = data;
+	play.end = data + size;
+	play.next_seq = 1;
+	play.now_ns = UINT64_C(1000000000);
+	uint8_t flags = take(&play);
+	config.fencing = (enum fencing)(flags % 3);
+	config.run_state_lost = flags & 4;
+	config.repair_paused = flags & 8;
+	play.core = core_new(&config);
+	play.twin = core_new(&config);
+	FUZZ_CHECK(play.core != NULL && play.twin != NULL);
+	bytes_writer_init(&play.own);
+	if (flags & 16)
+		do_run_log(&play);
+	for (int steps = 0; steps < STEPS_MAX && play.at < play.end && !play.stopped; steps++)
+		actions[take(&play) % (sizeof(actions) / sizeof(actions[0]))](&play);
+	bytes_writer_fini(&play.own);
+	core_free(play.core);
+	core_free(play.twin);
+	return 0;
+}
