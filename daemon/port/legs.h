@@ -13,7 +13,7 @@
 
 struct legs;
 
-/* `mapper` must live longer. Returns 0 or a negative errno. */
+/* `mapper` is closed after the legs, without running the loop in between. Returns 0 or a negative errno. */
 int legs_open(const struct port_config *config, struct device_mapper *mapper, struct legs **ret_legs);
 
 /*
@@ -23,8 +23,8 @@ int legs_open(const struct port_config *config, struct device_mapper *mapper, st
  * EFFECT_REPAIR: answered by EVENT_REPAIRED after the copy is flushed. Sectors are those of the mirror
  * target. -ENODEV as above; -ERANGE: beyond the end of the target. EFFECT_LEGS_CLOSE: as EFFECT_DEVICE_CLOSE
  * (log_disk.h). EFFECT_WAKE: no answer. At most one read of a mirror is under way at any time, and
- * LEGS_WAKES_MAX of all; a read that hangs holds no other descriptor of the daemon, so not even its exit
- * waits for what others need.
+ * WAKE_READS_MAX (wake.h) of all; a read that hangs holds no other descriptor of the daemon, so not even its
+ * exit waits for what others need.
  */
 #define LEGS_CLOSE_WAIT_MS 100
 #define LEGS_WAKES_MAX	   64

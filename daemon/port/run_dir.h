@@ -11,8 +11,9 @@
  * a disk: the content only has to outlive the process.
  *
  * Bit files are mapped shared. They are sparse, and a full tmpfs would answer the first write to a hole with
- * SIGBUS: before the first bit of RUN_DIR_CHUNK_BYTES is set, the chunk is allocated with posix_fallocate(3).
- * That is one system call for half a million regions, once; all else is memory. Clearing never allocates.
+ * SIGBUS: before the first bit of RUN_DIR_CHUNK_BYTES is set, the chunk is allocated with posix_fallocate(3),
+ * one system call where a page fault would come anyway, and once. All else is memory. Clearing never
+ * allocates.
  *
  * When a change cannot be kept (no space), the directory is flagged as broken in place, which needs no space:
  * a daemon that starts after that knows that its state is lost.
@@ -22,7 +23,7 @@
 
 #include "daemon/port/port.h"
 
-#define RUN_DIR_CHUNK_BYTES (64u * 1024)
+#define RUN_DIR_CHUNK_BYTES 4096u
 
 struct run_dir;
 

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/port/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "daemon/port/lock_file.h"
+#include "daemon/port/log.h"
+
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57 /* Linux 5.6 */
+#endif
+
+/* The process has one life, one parent and one pid file. */
+static struct {
+	int ready_fd; /* the parent of process_daemonize() reads its other end; 0: none */
+	int pidfile_fd;
+	char *pidfile_path; /* NULL: not locked */
+} process;
+
+static void oom_protect(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "-1000\n", 6) < 0)
+		log_write(LOG_WARNING, "the OOM killer may choose this daemon: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+void process_protect(void)
+{
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+		log_write(LOG_WARNING, "cannot lock memory: %s", strerror(errno));
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
+		log_write(LOG_WARNING,
+			  "memory may have to wait for I/O of our own mirrors (PR_SET_IO_FLUSHER): %s",
+			  strerror(errno));
+	oom_protect();
+}
+
+/* Until the child has said how it went, or is gone. */
+static void parent_wait(int fd, pid_t child) __attribute__((noreturn));
+static void parent_wait(int fd, pid_t child)
+{
+	unsigned char status = EXIT_FAILURE;
+	ssize_t size;
+
+	do {
+		size = read(fd, &status, 1);
+	} while (size < 0 && errno == EINTR);
+	if (size != 1) {
+		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+			;
+		status = EXIT_FAILURE;
+	}
+	_exit(status);
+}
+
+int process_daemonize(void)
+{
+	int ends[2];
+	pid_t child;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	child = fork();
+	if (child < 0) {
+		int error = -errno;
+
+		close(ends[0]);
+		close(ends[1]);
+		return error;
+	}
+	if (child > 0) {
+		close(ends[1]);
+		parent_wait(ends[0], child);
+	}
+	close(ends[0]);
+	process.ready_fd = ends[1];
+	setsid();
+	if (chdir("/"))
+		return -errno;
+	return 0;
+}
+
+static void parent_release(int status)
+{
+	unsigned char byte = (unsigned char)status;
+
+	if (process.ready_fd <= 0)
+		return;
+	while (write(process.ready_fd, &byte, 1) < 0 && errno == EINTR)
+		;
+	close(process.ready_fd);
+	process.ready_fd = 0;
+}
+
+static void standard_fds_close(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
+		dup2(fd, standard);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+#ifdef HAVE_SYSTEMD
+static void notify(const char *state)
+{
+	(void)sd_notify(0, state);
+}
+#else
+static void notify(const char *state)
+{
+	(void)state;
+}
+#endif
+
+void process_ready(void)
+{
+	if (process.ready_fd > 0) {
+		parent_release(EXIT_SUCCESS);
+		standard_fds_close();
+	}
+	notify("READY=1");
+}
+
+void process_failed(int status)
+{
+	parent_release(status);
+}
+
+void process_status(const char *text)
+{
+	char state[256];
+
+	snprintf(state, sizeof(state), "STATUS=%s", text);
+	notify(state);
+}
+
+void process_stopping(void)
+{
+	notify("STOPPING=1");
+}
+
+int process_pidfile_lock(const char *path, pid_t *ret_holder)
+{
+	pid_t holder;
+	int error;
+
+	if (process.pidfile_path)
+		return -EALREADY;
+	process.pidfile_path = strdup(path);
+	if (!process.pidfile_path)
+		return -ENOMEM;
+	error = lock_file_take(path, &process.pidfile_fd, &holder);
+	if (error) {
+		free(process.pidfile_path);
+		process.pidfile_path = NULL;
+	}
+	if (ret_holder)
+		*ret_holder = holder;
+	return error;
+}
+
+void process_pidfile_unlock(void)
+{
+	if (!process.pidfile_path)
+		return;
+	unlink(process.pidfile_path);
+	close(process.pidfile_fd);
+	free(process.pidfile_path);
+	process.pidfile_path = NULL;
+}
