@@ -116,6 +116,7 @@ void core_free(struct core *core)
 		while (!TAILQ_EMPTY(&log->instances))
 			instance_destroy(core, log, TAILQ_FIRST(&log->instances));
 		log->device.state = DEVICE_CLOSED;
+		log->legs_busy = log->repairing = false; /* nobody will answer any more */
 		log_reap(core, log);
 	}
 	send_purge(core);
