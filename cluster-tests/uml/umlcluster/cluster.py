@@ -142,6 +142,9 @@ class Cluster:
         if self._kick:
             self._kick.kill()
             self._kick.wait()
+            for name in [node.tap for node in self.nodes] + [BRIDGE]:
+                command_run("ip", "link", "delete", name)
+            self._kick = None
 
     def logs_copy(self, where):
         """Copies consoles and the output of all commands, so that they outlive the work directory."""

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must be true, as functions that raise CheckError with everything a reader needs to know."""
+
+import contextlib
+import json
+
+from .writer import record_check
+
+
+class CheckError(Exception):
+    """A guarantee is broken."""
+
+
+def few(items, count=12):
+    items = sorted(items)
+    return f"{items[:count]}{' ...' if len(items) > count else ''} ({len(items)} in all)"
+
+
+@contextlib.contextmanager
+def frozen(cluster):
+    """Inside, no node runs and no disk request is under way."""
+    cluster.freeze()
+    try:
+        yield
+    finally:
+        cluster.thaw()
+
+
+def check_dirt_known(mirror):
+    """No region whose legs differ is clean on the log device: at any moment, whoever just died.
+
+    Returns (regions that differ, regions that are dirty).
+    """
+    with frozen(mirror.cluster):
+        differing = mirror.differing_regions()
+        dirty = mirror.dirty_regions()
+    if lost := differing - dirty:
+        raise CheckError(f"legs differ in regions that are clean on the log device: {few(lost)}")
+    return differing, dirty
+
+
+def check_legs_equal(mirror):
+    if differing := mirror.differing_regions():
+        raise CheckError(f"legs differ in regions {few(differing)} of {mirror.region_count}")
+
+
+def check_all_clean(mirror):
+    if dirty := mirror.dirty_regions():
+        raise CheckError(f"log device still calls regions dirty: {few(dirty)} of {mirror.region_count}")
+
+
+def check_record(record, node, mirror):
+    if lost := record_check(record, node, mirror):
+        raise CheckError(f"{len(lost)} acknowledged writes lost: " + "; ".join(lost[:5]))
+
+
+def check_no_complaints(*nodes):
+    """No kernel spoke of a timeout, a failed log or a lost server since its mark."""
+    said = [f"{node.name}: {line}" for node in nodes for line in node.complaints()]
+    if said:
+        raise CheckError(f"{len(said)} kernel messages: " + "; ".join(said[:6]))
+
+
+def check_daemons(daemons):
+    """All run, and none says something of a sanitizer or an assertion."""
+    for daemon in daemons:
+        if faults := daemon.faults():
+            raise CheckError(f"{daemon.node.name}: mirrorlogd said: " + "; ".join(faults[:3]))
+        if not daemon.running():
+            raise CheckError(f"{daemon.node.name}: mirrorlogd is gone: {daemon.log()[-600:]}")
+
+
+def check_digests_equal(daemons):
+    """Members hold the same state, once nothing is under way."""
+    digests = {daemon.node.name: (daemon.status() or {}).get("digest") for daemon in daemons}
+    if len(set(digests.values())) != 1 or None in digests.values():
+        raise CheckError(f"daemons do not agree: {digests}")
+
+
+def fio_start(node, device, seconds, seed):
+    """Starts random 4 KiB writes, each read back and verified after a few others."""
+    return node.start(
+        "fio", "--name=load", f"--filename={device}", "--direct=1", "--rw=randwrite", "--bs=4k",
+        "--ioengine=psync", "--thread", "--time_based", f"--runtime={seconds}", f"--randseed={seed}",
+        "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=32", "--output-format=json",
+    )  # fmt: skip
+
+
+def fio_check(command, seconds):
+    """Waits for it, checks that all data was as written; returns (blocks written, slowest write in seconds)."""
+    text = command.check(seconds)
+    job = json.loads(text[text.index("{") :])["jobs"][0]
+    if job["error"]:
+        raise CheckError(f"{command}: fio error {job['error']}")
+    if not job["read"]["total_ios"] or not job["write"]["total_ios"]:
+        raise CheckError(f"{command}: fio wrote or verified nothing")
+    return job["write"]["total_ios"], job["write"]["clat_ns"]["max"] / 1e9

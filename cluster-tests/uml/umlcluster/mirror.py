@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A mirror over the shared legs: tables, activation, status as LVM parses it, and what is on the disks."""
+
+import time
+
+from . import logdevice
+from .cluster import Cluster
+
+SECTOR_BYTES = 512
+BLOCK_SECTORS = 8
+POLL_SECONDS = 0.2
+
+
+class StatusError(Exception):
+    """dmsetup said something that LVM would not understand."""
+
+
+class MirrorStatus:
+    """A parsed line of `dmsetup status` of a mirror target."""
+
+    def __init__(self, text):
+        words = text.split()
+        try:
+            if words[2] != "mirror":
+                raise StatusError(f"target is {words[2]}")
+            self.length_sectors = int(words[1])
+            leg_count = int(words[3])
+            self.legs = words[4 : 4 + leg_count]
+            rest = words[4 + leg_count :]
+            self.synced, self.total = (int(number) for number in rest[0].split("/"))
+            status_count = int(rest[1])
+            self.leg_states = rest[2]
+            assert status_count == 1, "the kernel prints one word with a letter for each leg"
+            log_count = int(rest[3])
+            self.log = rest[4:]
+            if len(self.log) != log_count:
+                raise StatusError(f"{log_count} log words announced, {len(self.log)} given")
+        except (IndexError, ValueError) as error:
+            raise StatusError(f"cannot parse {text!r}: {error}") from None
+
+    @property
+    def complete(self):
+        return self.synced == self.total
+
+
+class Mirror:
+    """A mirror of leg0 and leg1.
+
+    log_type: clustered-disk, clustered-core, or the kernel's own disk and core. length and region in sectors.
+    """
+
+    def __init__(self, cluster, name="m", log_type="clustered-disk", region_sectors=256, length_sectors=None,
+                 sync=None, features="1 handle_errors", integrated_flush=False, uuid=None):  # fmt: skip
+        self.cluster = cluster
+        self.name = name
+        self.uuid = uuid or f"LVM-{name}-of-the-real-kernels"
+        self.log_type = log_type
+        self.region_sectors = region_sectors
+        self.length_sectors = length_sectors or cluster.leg_bytes // SECTOR_BYTES
+        self.region_count = -(-self.length_sectors // region_sectors)
+        self.sync = sync
+        self.features = features
+        self.integrated_flush = integrated_flush
+        self.device = f"/dev/mapper/{name}"
+
+    @property
+    def on_disk(self):
+        return self.log_type.endswith("disk")
+
+    def table(self):
+        """The table line, as LVM would write it."""
+        arguments = [Cluster.disk_number("log")] if self.on_disk else []
+        arguments += [str(self.region_sectors)] + ([self.sync] if self.sync else [])
+        if self.log_type.startswith("clustered"):
+            words = [self.uuid] + (["integrated_flush"] if self.integrated_flush else [])
+            words += [self.log_type] + arguments
+            log = ["userspace", str(len(words))] + words
+        else:
+            log = [self.log_type, str(len(arguments))] + arguments
+        legs = ["2", Cluster.disk_number("leg0"), "0", Cluster.disk_number("leg1"), "0"]
+        return " ".join(["0", str(self.length_sectors), "mirror"] + log + legs + [self.features]).strip()
+
+    def activate(self, *nodes, seconds=60):
+        """Activates on all given nodes at the same time, as a cluster start does."""
+        started = [node.start("dmsetup", "create", self.name, "--table", self.table()) for node in nodes]
+        for command in started:
+            command.check(seconds)
+
+    def deactivate(self, *nodes, seconds=60):
+        started = [node.start("dmsetup", "remove", self.name) for node in nodes]
+        for command in started:
+            command.check(seconds)
+
+    def reload(self, node, seconds=60):
+        """What `lvchange --refresh` does."""
+        node.run("dmsetup", "load", self.name, "--table", self.table(), seconds=seconds)
+        node.run("dmsetup", "suspend", "--noflush", self.name, seconds=seconds)
+        node.run("dmsetup", "resume", self.name, seconds=seconds)
+
+    def status(self, node, seconds=40):
+        return MirrorStatus(node.run("dmsetup", "status", self.name, seconds=seconds))
+
+    def table_words(self, node, seconds=40):
+        return node.run("dmsetup", "table", self.name, seconds=seconds).split()
+
+    def sync_wait(self, node, seconds, progress=None):
+        """Waits for the end of the resync; calls progress(status) on the way. Returns the last status."""
+        deadline = time.monotonic() + seconds
+        while True:
+            status = self.status(node)
+            if progress:
+                progress(status)
+            if status.complete:
+                return status
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{node.name}: {status.synced}/{status.total} regions after {seconds} s")
+            time.sleep(POLL_SECONDS)
+
+    # --- slices: blocks of one node in regions of all ------------------------------------------------------------
+
+    def slice_sectors(self):
+        """Size of a node's part of each region: all nodes write all regions, no two the same block."""
+        return self.region_sectors // len(self.cluster.nodes) // BLOCK_SECTORS * BLOCK_SECTORS
+
+    def slice_offset_sectors(self, node, region):
+        return region * self.region_sectors + (node.number - 1) * self.slice_sectors()
+
+    def slice_blocks(self):
+        """Number of 4 KiB blocks in one node's slice of the mirror."""
+        return self.slice_sectors() // BLOCK_SECTORS * self.region_count
+
+    def slice_block_offset_bytes(self, node, block):
+        """Where a block of a node's slice lies on the mirror, and so on each leg."""
+        region, index = divmod(block, self.slice_sectors() // BLOCK_SECTORS)
+        return (self.slice_offset_sectors(node, region) + index * BLOCK_SECTORS) * SECTOR_BYTES
+
+    def slice_create(self, node):
+        """Makes the linear device over the node's blocks; returns its path."""
+        assert self.length_sectors % self.region_sectors == 0, "slices need whole regions"
+        size = self.slice_sectors()
+        lines = [
+            f"{region * size} {size} linear {self.device} {self.slice_offset_sectors(node, region)}"
+            for region in range(self.region_count)
+        ]
+        node.file_put(f"{self.name}-slice", "\n".join(lines) + "\n")
+        node.run("dmsetup", "create", f"{self.name}-slice", f"/run/share/{self.name}-slice", seconds=60)
+        return f"/dev/mapper/{self.name}-slice"
+
+    def slice_remove(self, node):
+        node.run("dmsetup", "remove", f"{self.name}-slice", seconds=60)
+
+    # --- what is on the disks, read by the host --------------------------------------------------------------------
+
+    def differing_regions(self):
+        """Regions whose legs differ now."""
+        size = self.region_sectors * SECTOR_BYTES
+        found = set()
+        with open(self.cluster.disk_path("leg0"), "rb") as leg0, open(self.cluster.disk_path("leg1"), "rb") as leg1:
+            for region in range(self.region_count):
+                left = self.length_sectors * SECTOR_BYTES - region * size
+                if leg0.read(min(size, left)) != leg1.read(min(size, left)):
+                    found.add(region)
+        return found
+
+    def dirty_regions(self):
+        """Regions that the log device calls dirty now."""
+        return logdevice.dirty_read(self.cluster.disk_path("log"), self.region_count)
+
+    def legs_scramble(self, seed=1):
+        """Fills the legs with different data, so that a resync that copies nothing is seen."""
+        for index, name in enumerate(("leg0", "leg1")):
+            with open(self.cluster.disk_path(name), "r+b") as leg:
+                for region in range(self.region_count):
+                    leg.seek(region * self.region_sectors * SECTOR_BYTES)
+                    leg.write(f"leg {index} region {region} seed {seed}\n".encode() * 16)

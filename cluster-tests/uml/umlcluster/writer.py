@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Load whose every acknowledged write is on record, and the check of the legs against that record.
+
+As a program (inside a node): writes random 4 KiB blocks of a device with O_DIRECT until its time is over or SIGTERM
+comes, each block full of copies of one tag (node, block, generation, checksum). What was acknowledged goes to a
+record file of the host at once, so that it survives the node.
+"""
+
+import mmap
+import os
+import random
+import signal
+import struct
+import sys
+import time
+import zlib
+
+BLOCK_BYTES = 4096
+MAGIC = b"MLWRITER"
+TAG = struct.Struct("<8sIIQQI28x")  # magic, node, zero, block, generation, CRC-32 of what stands before it
+ENTRY = struct.Struct("<QQdd")  # block, generation, start and end in seconds of the node's monotonic clock
+
+
+def block_make(node, block, generation):
+    body = TAG.pack(MAGIC, node, 0, block, generation, 0)
+    crc = zlib.crc32(body[:32])
+    return TAG.pack(MAGIC, node, 0, block, generation, crc) * (BLOCK_BYTES // TAG.size)
+
+
+def block_parse(data):
+    """Returns (node, block, generation), or None for a block that no writer wrote, or one that is torn."""
+    magic, node, _, block, generation, crc = TAG.unpack_from(data)
+    if magic != MAGIC or crc != zlib.crc32(data[:32]) or data[: TAG.size] * (BLOCK_BYTES // TAG.size) != data:
+        return None
+    return node, block, generation
+
+
+class Record:
+    """What the record files of one node say, oldest first."""
+
+    def __init__(self, *paths):
+        self.entries = []
+        self.runs = len(paths)
+        for path in paths:
+            with open(path, "rb") as file:
+                data = file.read()
+            self.entries += ENTRY.iter_unpack(data[: len(data) // ENTRY.size * ENTRY.size])
+
+    def generations(self):
+        """Last acknowledged generation of each block."""
+        return {block: generation for block, generation, _, _ in self.entries}
+
+    def longest_stall_seconds(self):
+        """The longest single write."""
+        return max((end - start for _, _, start, end in self.entries), default=0.0)
+
+
+def record_check(record, node, mirror):
+    """Compares a record with both legs. Returns a list of sentences, empty when nothing is lost."""
+    lost = []
+    in_flight = set()
+    for name in ("leg0", "leg1"):
+        with open(mirror.cluster.disk_path(name), "rb") as leg:
+            for block, generation in record.generations().items():
+                leg.seek(mirror.slice_block_offset_bytes(node, block))
+                found = block_parse(leg.read(BLOCK_BYTES))
+                where = f"{name}, {node.name} block {block} (region {block_region(mirror, block)})"
+                if found is None:
+                    lost.append(f"{where}: no whole block, generation {generation} was acknowledged")
+                elif found[:2] != (node.number, block) or found[2] < generation:
+                    lost.append(f"{where}: holds {found}, generation {generation} was acknowledged")
+                elif found[2] > generation:
+                    in_flight.add(block)
+    if len(in_flight) > record.runs:  # a writer has one write under way at most
+        lost.append(f"{node.name}: unacknowledged writes on {len(in_flight)} blocks: {sorted(in_flight)[:10]}")
+    return lost
+
+
+def block_region(mirror, block):
+    return mirror.slice_block_offset_bytes(mirror.cluster.nodes[0], block) // (mirror.region_sectors * 512)
+
+
+def writer_start(node, device, block_count, seconds, seed, run=1, hot_blocks=None):
+    """Starts the writer in a node; writer_record() reads what it did. run: later runs need higher numbers."""
+    record = f"record-{run}"
+    return node.start(
+        os.path.abspath(__file__), device, str(node.number), str(hot_blocks or block_count), str(seconds), str(seed),
+        str(run), f"/run/share/{record}",
+    )  # fmt: skip
+
+
+def writer_record(node, *runs):
+    """The record of a node's writers, all runs that are checked together given in order."""
+    return Record(*(os.path.join(node.share, f"record-{run}") for run in runs or (1,)))
+
+
+def main():
+    device, record_path = sys.argv[1], sys.argv[7]
+    node, block_count, seconds, seed, run = (int(float(word)) for word in sys.argv[2:7])
+    chance = random.Random(seed * 1000 + node)
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    buffer = mmap.mmap(-1, BLOCK_BYTES)
+    fd = os.open(device, os.O_RDWR | os.O_DIRECT)
+    record = os.open(record_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    deadline = time.monotonic() + seconds
+    generation = run << 32
+    while not stop and time.monotonic() < deadline:
+        generation += 1
+        block = chance.randrange(block_count)
+        buffer[:] = block_make(node, block, generation)
+        start = time.monotonic()
+        os.pwritev(fd, [buffer], block * BLOCK_BYTES)
+        os.write(record, ENTRY.pack(block, generation, start, time.monotonic()))
+
+
+if __name__ == "__main__":
+    main()
