@@ -13,6 +13,8 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include <stdarg.h>
+
 #include "daemon/core/core.h"
 #include "daemon/core/status.h"
 #include "protocol/frame.h"
@@ -55,6 +57,62 @@ struct play {
 	size_t io_count;
 	bool stopped;
 };
+
+/* With FUZZ_TRACE in the environment: what happens, a line each, to understand an input. */
+__attribute__((format(printf, 1, 2))) static void trace(const char *format, ...)
+{
+	va_list arguments;
+
+	if (!getenv("FUZZ_TRACE"))
+		return;
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+}
+
+static void trace_event(const struct event *event)
+{
+	struct bytes_reader reader;
+	static struct record record;
+	uint64_t incarnation;
+
+	switch (event->type) {
+	case EVENT_KERNEL:
+		trace("kernel %s seq %u luid %llx %s", ulog_type_name(event->kernel.type), event->kernel.seq,
+		      (unsigned long long)event->kernel.luid, event->kernel.uuid);
+		break;
+	case EVENT_DELIVER:
+		trace("deliver from %u, %zu bytes", event->deliver.node, event->deliver.size);
+		if (frame_check(event->deliver.bytes, event->deliver.size) != 0 ||
+		    frame_open(&reader, event->deliver.bytes, event->deliver.size, &incarnation) != 0)
+			break;
+		record_init(&record);
+		while (frame_next(&reader, &record) == 1)
+			trace("    %s log %u luid %llx region %u regions %llu", record_type_name(record.type),
+			      record.log, (unsigned long long)record.luid, record.region,
+			      (unsigned long long)region_set_count(&record.regions));
+		record_fini(&record);
+		break;
+	default: trace("event %d at %llu ns", (int)event->type, (unsigned long long)event->now_ns);
+	}
+}
+
+static void trace_effect(const struct effect *effect)
+{
+	switch (effect->type) {
+	case EFFECT_REPLY: trace("  -> reply seq %u error %d", effect->reply.seq, effect->reply.error); break;
+	case EFFECT_LOG: trace("  -> log: %s", effect->log_line.text); break;
+	case EFFECT_RUN_BITS:
+		trace("  -> run bits kind %d first %u count %llu of %llu", (int)effect->run_bits.kind,
+		      effect->run_bits.first, (unsigned long long)effect->run_bits.count,
+		      (unsigned long long)effect->run_bits.region_count);
+		break;
+	default:
+		trace("  -> effect %d log %u token %llu", (int)effect->type, effect->log,
+		      (unsigned long long)effect->token);
+	}
+}
 
 static uint8_t take(struct play *play)
 {
@@ -170,10 +228,12 @@ static void step(struct play *play, struct event *event)
 	struct effects effects, twin_effects;
 
 	event->now_ns = play->now_ns;
+	trace_event(event);
 	core_step(play->core, event, &effects);
 	core_step(play->twin, event, &twin_effects);
 	FUZZ_CHECK(effects.count == twin_effects.count);
 	for (size_t i = 0; i < effects.count; i++) {
+		trace_effect(&effects.items[i]);
 		check_twin(&effects.items[i], &twin_effects.items[i]);
 		check_effect(play, &effects.items[i]);
 	}
