@@ -259,8 +259,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* A deadline counts only while something would be done at it: one that has passed and must wait for an answer first
- * would make the loop spin. */
+/* A deadline counts only while something would be done at it: one that has passed and must wait for an answer
+ * first would make the loop spin. */
 static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 {
 	const struct world_log *world = log_world(core, log);
@@ -278,9 +278,9 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 		due = earlier(due, log->device.clean_due_ns);
 	if (world->claimed && world->recoverer == core->config.node && !log->repairing && !log->release_sent)
 		due = earlier(due, log->repair_retry_ns);
-	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN)
-			due = earlier(due, instance->suspend_deadline_ns);
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN)
+		due = earlier(due, instance->suspend_deadline_ns);
 	return due;
 }
 

@@ -50,7 +50,9 @@ struct instance {
 	luid_t luid;
 	enum instance_state state;
 	struct constructor constructor;
-	struct region_set held;	  /* the kernel's marks through this table */
+	struct region_set held; /* the kernel's marks through this table */
+	struct region_set
+	    leftover; /* held through the suspend: ghosts once the RESUME is in the order (hazard A7) */
 	struct region_set failed; /* copies that failed: not handed out again to this table (hazard B11) */
 	bool known;		  /* the replicated state has it, or will have after the frame under way */
 	bool resume_sent;
@@ -123,7 +125,7 @@ struct log {
 	/* Marks of this node (marks.c): announced + pending covers all that is held. */
 	struct region_set announced; /* in the order or on the way there, no clear queued (hazard A8) */
 	struct region_set pending;   /* for the next frame */
-	bool pending_due;             /* a FLUSH waits for it: MARK alone sends nothing */
+	bool pending_due;	     /* a FLUSH waits for it: MARK alone sends nothing */
 	struct region_set linger_young, linger_old; /* announced, not held */
 	struct region_set flushing;		    /* given up once the legs are flushed */
 	struct region_set clearing;		    /* CLEAR for the next frame */

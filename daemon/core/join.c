@@ -53,8 +53,6 @@ static void log_unlearn(struct log *log)
 	{
 		instance->resume_sent = false;
 		instance->suspended_sent = false;
-		instance->known =
-		    instance->state != INSTANCE_CONSTRUCTED && instance->state != INSTANCE_RESUMING;
 		/* The work is the kernel's; a copy that ends without the role counts for nothing. */
 	}
 }
@@ -145,12 +143,13 @@ static void speak_log(struct core *core, struct log *log)
 			continue;
 		speech.instances[speech.instance_count++] = (struct world_instance){
 		    .luid = instance->luid,
+		    .tainted = instance->tainted,
 		    .resumed = instance->state == INSTANCE_RESUMED ||
 			       instance->state == INSTANCE_PRESUSPENDED ||
 			       instance->state == INSTANCE_SUSPENDING,
 		    .failure_generation = instance->failure_generation,
 		};
-		speech.tainted = speech.tainted || instance->tainted;
+		region_set_union_with(&log->pending, &instance->leftover);
 	}
 	if (speech.instance_count) {
 		region_set_copy(&speech.unsynced, &log->unsynced);

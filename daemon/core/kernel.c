@@ -142,6 +142,8 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		instance->failure_generation = known->failure_generation;
 		instance->known = true;
 		instance->state = INSTANCE_RESUMED;
+		run_state_set(core, log, RUN_HELD, instance->luid, &instance->leftover, false);
+		region_set_clear(&instance->leftover);
 		log->mirror_due = true;
 		run_state_mirror(core, log);
 		run_state_meta(core, log);
@@ -156,7 +158,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		    core, LOG_ERR,
 		    "log %s: other nodes run it with another size, region size or kind of log: not resumed",
 		    log->uuid);
-		instance->state = INSTANCE_CONSTRUCTED;
+		instance->state = instance->known ? INSTANCE_SUSPENDED : INSTANCE_CONSTRUCTED;
 		waiting_reply_all(core, log, instance->luid, ULOG_RESUME, -EINVAL);
 	}
 }
@@ -177,10 +179,11 @@ static void resume_send(struct core *core, struct log *log, struct instance *ins
 	record->shape = log->shape;
 	record->flag = instance->tainted;
 	/* Held through the suspend: nobody knows how these writes ended (hazard A7). */
-	region_set_move(&record->regions, &instance->held);
-	run_state_set(core, log, RUN_HELD, instance->luid, &record->regions, false);
-	region_set_subtract(&log->announced, &record->regions);
-	region_set_subtract(&log->pending, &record->regions);
+	region_set_union_with(&instance->leftover, &instance->held);
+	region_set_clear(&instance->held);
+	region_set_copy(&record->regions, &instance->leftover);
+	region_set_subtract(&log->announced, &instance->leftover);
+	region_set_subtract(&log->pending, &instance->leftover);
 	instance->resume_sent = true;
 	instance->refused = false;
 }
@@ -249,6 +252,16 @@ static void shape_of(const struct constructor *constructor, struct log_shape *re
 	};
 }
 
+static bool log_table_resuming(const struct log *log)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH(instance, &log->instances, entry)
+	if (instance->state == INSTANCE_RESUMING)
+		return true;
+	return false;
+}
+
 static struct instance *ctr_new_instance(struct core *core, const struct ulog_request *request,
 					 const struct constructor *constructor)
 {
@@ -262,7 +275,7 @@ static struct instance *ctr_new_instance(struct core *core, const struct ulog_re
 		return NULL;
 	instance->constructor = *constructor;
 	/* The shape in use is that of the table in use; it changes when another is resumed. */
-	if (!log_table_live(log))
+	if (!log_table_live(log) && !log_table_resuming(log))
 		shape_of(constructor, &log->shape);
 	return instance;
 }
@@ -356,7 +369,6 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 		instance->state = INSTANCE_RESUMING;
 		instance->resume_sent = false;
 		shape_of(&instance->constructor, &log->shape);
-		region_set_clear(&instance->failed);
 		instance->has_work = false;
 	}
 	kernel_wait(core, log, request, 0);
@@ -522,6 +534,22 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	}
 }
 
+/* This daemon lost its memory of the table, the cluster may not have (hazard A10). */
+static void request_dtr_unknown(struct core *core, const struct ulog_request *request)
+{
+	const struct world_log *world =
+	    core->join == JOIN_READY ? world_log_find(&core->world, request->uuid) : NULL;
+	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
+	struct record *record;
+
+	if (self && participant_instance(self, request->luid)) {
+		record = send_add(core, RECORD_DESTROYED, request->uuid);
+		if (record)
+			record->luid = request->luid;
+	}
+	reply_plain(core, request, 0);
+}
+
 void kernel_request(struct core *core, const struct ulog_request *request)
 {
 	struct log *log = log_find(core, request->uuid);
@@ -532,9 +560,8 @@ void kernel_request(struct core *core, const struct ulog_request *request)
 		return;
 	}
 	if (!instance) {
-		/* What is gone has been destroyed, whoever lost the message. */
 		if (request->type == ULOG_DTR)
-			reply_plain(core, request, 0);
+			request_dtr_unknown(core, request);
 		else
 			reply_unknown(core, request);
 		return;

@@ -202,16 +202,18 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 		if (waiting->luid == instance->luid)
 			waiting_reply(core, log, waiting, 0);
 	}
-	if (instance->known) {
+	if (instance->known || instance->resume_sent) {
 		struct record *record = send_add(core, RECORD_DESTROYED, log->uuid);
 
 		if (record) {
 			record->luid = instance->luid;
 			region_set_copy(&record->regions, &instance->held);
+			region_set_union_with(&record->regions, &instance->leftover);
 		}
 	}
 	run_state_forget(core, log, instance->luid);
 	region_set_fini(&instance->held);
+	region_set_fini(&instance->leftover);
 	region_set_fini(&instance->failed);
 	TAILQ_REMOVE(&log->instances, instance, entry);
 	free(instance);

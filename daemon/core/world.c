@@ -165,6 +165,14 @@ bool participant_resumed(const struct participant *participant)
 	return false;
 }
 
+bool participant_tainted(const struct participant *participant)
+{
+	for (unsigned i = 0; i < participant->instance_count; i++)
+		if (participant->instances[i].tainted)
+			return true;
+	return false;
+}
+
 bool world_log_resumed(const struct world_log *log)
 {
 	const struct participant *it;
@@ -229,7 +237,7 @@ const char *world_log_repair_hindrance(const struct world *world, const struct w
 
 		if (it->awaited)
 			return "repair waits until every former member has spoken or is dead";
-		if (it->tainted)
+		if (participant_tainted(it))
 			return "a node lost its memory: repair waits until its table was reloaded";
 		if (!node || node->state == NODE_UNDECIDED)
 			return "repair waits for fencing";

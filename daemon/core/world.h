@@ -38,6 +38,7 @@ struct world_node {
 struct world_instance {
 	luid_t luid;
 	bool resumed;
+	bool tainted; /* may write unmarked until its table is reloaded (hazards A2, A10) */
 	uint64_t
 	    failure_generation; /* of the log when the instance was resumed: older ones were told IN_SYNC 1 */
 };
@@ -49,7 +50,6 @@ struct participant {
 	uint64_t boot_id;
 	bool awaited; /* named by another's memory, has not spoken: nothing may be copied before it has, or is
 			 dead */
-	bool tainted; /* may write unmarked until its table is reloaded (hazards A2, A10) */
 	bool device_failed; /* could not write the log device */
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];
 	unsigned instance_count;
@@ -115,6 +115,7 @@ struct participant *participant_find(const struct world_log *log, node_id_t node
 struct participant *participant_get(struct world_log *log, node_id_t node, uint64_t boot_id);
 void participant_remove(struct world_log *log, struct participant *participant);
 struct world_instance *participant_instance(struct participant *participant, luid_t luid);
+bool participant_tainted(const struct participant *participant);
 bool participant_resumed(const struct participant *participant);
 
 /* Is any instance of the log resumed anywhere? */
@@ -168,7 +169,6 @@ bool world_log_reap(struct world *world, struct world_log *log);
 struct speech {
 	char uuid[LOG_UUID_BYTES];
 	struct log_shape shape;
-	bool tainted;
 	uint64_t batch; /* number under which the marks are committed */
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];
 	unsigned instance_count;

@@ -24,7 +24,7 @@ static void participant_bury(struct world_log *log, struct participant *particip
 	ghosts_from(log, &participant->marks);
 	ghosts_from(log, &participant->waiting);
 	/* Nobody knows its marks: a core log has no device that would (hazard A5). */
-	if (participant->tainted || (participant->awaited && !log->shape.disk))
+	if (participant_tainted(participant) || (participant->awaited && !log->shape.disk))
 		ghosts_all(log);
 	participant_remove(log, participant);
 }
@@ -197,7 +197,7 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	region_set_subtract(&participant->marks, &record->regions);
 	ghosts_from(log, &record->regions);
 	if (record->flag) {
-		participant->tainted = true;
+		instance->tainted = true;
 		ghosts_all(log);
 	}
 	world_log_assign_roles(world, log);
@@ -320,7 +320,8 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 			participant->awaited = false;
 			if (record
 				->flag) { /* it lost its memory: what others know of it stays (hazard A10) */
-				participant->tainted = true;
+				for (unsigned i = 0; i < participant->instance_count; i++)
+					participant->instances[i].tainted = true;
 				ghosts_all(log);
 			} else {
 				participant_bury(log, participant);
@@ -486,7 +487,6 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	if (!participant)
 		return log;
 	participant->awaited = false;
-	participant->tainted = participant->tainted || speech->tainted;
 	/* A new daemon counts its batches anew. */
 	participant->local_committed = participant->local_ack_due = 0;
 	participant->boot_id = node->boot_id;
@@ -501,7 +501,7 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 		region_set_copy(&participant->marks, &speech->marks);
 		participant->batch = speech->batch;
 	}
-	if (participant->tainted)
+	if (participant_tainted(participant))
 		ghosts_all(log);
 	region_set_subtract(&log->ghosts, &log->unsynced);
 	if (log->cold)

@@ -17,7 +17,8 @@ static void instances_encode(struct bytes_writer *writer, const struct world_ins
 	bytes_write_u8(writer, (uint8_t)count);
 	for (unsigned i = 0; i < count; i++) {
 		bytes_write_u64(writer, instances[i].luid);
-		bytes_write_u8(writer, instances[i].resumed);
+		bytes_write_u8(writer,
+			       (uint8_t)((instances[i].resumed ? 1u : 0) | (instances[i].tainted ? 2u : 0)));
 		bytes_write_u64(writer, instances[i].failure_generation);
 	}
 }
@@ -25,13 +26,17 @@ static void instances_encode(struct bytes_writer *writer, const struct world_ins
 static int instances_decode(struct bytes_reader *reader, struct world_instance *instances,
 			    unsigned *ret_count)
 {
-	uint8_t count = bytes_read_u8(reader);
+	uint8_t count = bytes_read_u8(reader), flags;
 
 	if (count > PARTICIPANT_INSTANCES_MAX)
 		return -EPROTO;
 	for (unsigned i = 0; i < count; i++) {
 		instances[i].luid = bytes_read_u64(reader);
-		instances[i].resumed = bytes_read_u8(reader) != 0;
+		flags = bytes_read_u8(reader);
+		if (flags > 3)
+			return -EPROTO;
+		instances[i].resumed = flags & 1;
+		instances[i].tainted = flags & 2;
 		instances[i].failure_generation = bytes_read_u64(reader);
 	}
 	*ret_count = count;
@@ -42,8 +47,8 @@ static void participant_encode(struct bytes_writer *writer, const struct partici
 {
 	bytes_write_u32(writer, participant->node);
 	bytes_write_u64(writer, participant->boot_id);
-	bytes_write_u8(writer, (uint8_t)((participant->awaited ? 1u : 0) | (participant->tainted ? 2u : 0) |
-					 (participant->device_failed ? 4u : 0)));
+	bytes_write_u8(writer,
+		       (uint8_t)((participant->awaited ? 1u : 0) | (participant->device_failed ? 4u : 0)));
 	instances_encode(writer, participant->instances, participant->instance_count);
 	set_encode(writer, &participant->marks);
 	set_encode(writer, &participant->waiting);
@@ -65,7 +70,6 @@ static int participant_decode(struct bytes_reader *reader, struct world_log *log
 	if (!participant)
 		return -ENOMEM;
 	participant->awaited = flags & 1;
-	participant->tainted = flags & 2;
 	participant->device_failed = flags & 4;
 	error = instances_decode(reader, participant->instances, &participant->instance_count);
 	if (!error)
@@ -268,7 +272,6 @@ void speech_encode(struct bytes_writer *writer, const struct speech *speech)
 {
 	text_encode(writer, speech->uuid);
 	shape_encode(writer, &speech->shape);
-	bytes_write_u8(writer, speech->tainted);
 	bytes_write_u64(writer, speech->batch);
 	instances_encode(writer, speech->instances, speech->instance_count);
 	set_encode(writer, &speech->unsynced);
@@ -290,7 +293,6 @@ int speech_decode(struct bytes_reader *reader, struct speech *speech)
 	if (text_decode(reader, speech->uuid, sizeof(speech->uuid)) || shape_decode(reader, &speech->shape))
 		return -EPROTO;
 	limit = speech->shape.region_count;
-	speech->tainted = bytes_read_u8(reader) != 0;
 	speech->batch = bytes_read_u64(reader);
 	error = instances_decode(reader, speech->instances, &speech->instance_count);
 	if (!error)
