@@ -134,8 +134,8 @@ static void apply_record(struct core *core, node_id_t node, const struct record 
 		join_ready(core);
 	if (record->type == RECORD_READY || record->type == RECORD_NODE_DEAD ||
 	    record->type == RECORD_NODE_DOWN) {
-		TAILQ_FOREACH(log, &core->logs, entry)
-		device_recheck(core, log);
+		TAILQ_FOREACH (log, &core->logs, entry)
+			device_recheck(core, log);
 		log_poke_all(core);
 		return;
 	}
@@ -230,8 +230,8 @@ static void own_frame_delivered(struct core *core, uint64_t incarnation)
 	core->frame_in_flight = false;
 	if (incarnation != core->incarnation)
 		return;
-	TAILQ_FOREACH(log, &core->logs, entry)
-	marks_delivered(core, log);
+	TAILQ_FOREACH (log, &core->logs, entry)
+		marks_delivered(core, log);
 }
 
 void apply_frame(struct core *core, node_id_t node, const uint8_t *bytes, size_t size)

@@ -162,8 +162,8 @@ static void control_stop(struct core *core, bool forced)
 	struct log *log;
 	char *text;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	resumed += log_resumed_instance(log) != NULL;
+	TAILQ_FOREACH (log, &core->logs, entry)
+		resumed += log_resumed_instance(log) != NULL;
 	if (asprintf(&text, "%u logs are resumed on this node; deactivate their mirrors first", resumed) < 0)
 		return;
 	effect_keep(core, text);
@@ -278,9 +278,9 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 		due = earlier(due, log->device.clean_due_ns);
 	if (world->claimed && world->recoverer == core->config.node && !log->repairing && !log->release_sent)
 		due = earlier(due, log->repair_retry_ns);
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN)
-		due = earlier(due, instance->suspend_deadline_ns);
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN)
+			due = earlier(due, instance->suspend_deadline_ns);
 	return due;
 }
 
@@ -289,7 +289,7 @@ uint64_t core_deadline_ns(const struct core *core)
 	uint64_t due = UINT64_MAX;
 	const struct log *log;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	due = earlier(due, log_deadline_ns(core, log));
+	TAILQ_FOREACH (log, &core->logs, entry)
+		due = earlier(due, log_deadline_ns(core, log));
 	return due;
 }

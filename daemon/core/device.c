@@ -30,13 +30,13 @@ static const struct constructor *device_constructor(const struct log *log)
 
 	/* The resumed table names the device; while a resume is under way, the table that is being resumed.
 	 */
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
-	    instance->state == INSTANCE_SUSPENDING)
-		return &instance->constructor;
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (instance->state == INSTANCE_RESUMING)
-		return &instance->constructor;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
+		    instance->state == INSTANCE_SUSPENDING)
+			return &instance->constructor;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_RESUMING)
+			return &instance->constructor;
 	return NULL;
 }
 
@@ -272,8 +272,7 @@ static void device_commit(struct core *core, struct log *log, struct world_log *
 	struct participant *participant;
 	struct record *record = NULL;
 
-	TAILQ_FOREACH(participant, &world->participants, entry)
-	{
+	TAILQ_FOREACH (participant, &world->participants, entry) {
 		if (participant->batch <= participant->local_committed)
 			continue;
 		participant->local_committed = participant->batch;
@@ -303,8 +302,8 @@ static void device_take_over(struct core *core, struct log *log, struct world_lo
 
 	if (log->device.state != DEVICE_CLOSED || log->device.failed || log->device.stopped)
 		return;
-	TAILQ_FOREACH(participant, &world->participants, entry)
-	participant->local_committed = 0;
+	TAILQ_FOREACH (participant, &world->participants, entry)
+		participant->local_committed = 0;
 	device_read(core, log);
 }
 

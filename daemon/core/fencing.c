@@ -7,9 +7,9 @@ static node_id_t speaker(const struct core *core)
 	const struct world_node *node;
 
 	/* The lowest ready daemon of the view says what all see alike. */
-	TAILQ_FOREACH(node, &core->world.nodes, entry)
-	if (node->state == NODE_READY && view_has(core, node->node))
-		return node->node;
+	TAILQ_FOREACH (node, &core->world.nodes, entry)
+		if (node->state == NODE_READY && view_has(core, node->node))
+			return node->node;
 	return NODE_NONE;
 }
 
@@ -82,20 +82,19 @@ static void gone_nodes_check(struct core *core)
 
 	if (!core->quorum_known || speaker(core) != core->config.node)
 		return;
-	TAILQ_FOREACH(log, &core->world.logs, entry)
-	TAILQ_FOREACH(participant, &log->participants, entry)
-	{
-		const struct world_node *node = world_node_find(&core->world, participant->node);
+	TAILQ_FOREACH (log, &core->world.logs, entry)
+		TAILQ_FOREACH (participant, &log->participants, entry) {
+			const struct world_node *node = world_node_find(&core->world, participant->node);
 
-		if ((node && node->state != NODE_GONE) || ring_has(core, participant->node))
-			continue;
-		if (core->down_told == core->epoch && core->down_told_node == participant->node)
-			continue;
-		core->down_told = core->epoch;
-		core->down_told_node = participant->node;
-		tell(core, RECORD_NODE_DOWN, participant->node, participant->boot_id);
-		return;
-	}
+			if ((node && node->state != NODE_GONE) || ring_has(core, participant->node))
+				continue;
+			if (core->down_told == core->epoch && core->down_told_node == participant->node)
+				continue;
+			core->down_told = core->epoch;
+			core->down_told_node = participant->node;
+			tell(core, RECORD_NODE_DOWN, participant->node, participant->boot_id);
+			return;
+		}
 }
 
 static void fence_hold(struct core *core)
@@ -105,14 +104,13 @@ static void fence_hold(struct core *core)
 
 	if (core->config.fencing != FENCING_DLM)
 		return;
-	TAILQ_FOREACH(log, &core->logs, entry)
-	{
+	TAILQ_FOREACH (log, &core->logs, entry) {
 		const struct instance *instance;
 
-		TAILQ_FOREACH(instance, &log->instances, entry)
-		wanted = wanted ||
-			 (instance->state != INSTANCE_CONSTRUCTED &&
-			  (instance->state != INSTANCE_SUSPENDED || !region_set_is_empty(&instance->held)));
+		TAILQ_FOREACH (instance, &log->instances, entry)
+			wanted = wanted || (instance->state != INSTANCE_CONSTRUCTED &&
+					    (instance->state != INSTANCE_SUSPENDED ||
+					     !region_set_is_empty(&instance->held)));
 	}
 	if (wanted == core->fence_wanted)
 		return;
@@ -151,9 +149,9 @@ void fencing_tick(struct core *core)
 		return;
 	watched_prune(core);
 	gone_nodes_check(core);
-	TAILQ_FOREACH(node, &core->world.nodes, entry)
-	if (node->state == NODE_UNDECIDED)
-		node_undecided(core, node);
+	TAILQ_FOREACH (node, &core->world.nodes, entry)
+		if (node->state == NODE_UNDECIDED)
+			node_undecided(core, node);
 }
 
 void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id)

@@ -49,12 +49,14 @@ static void log_unlearn(struct log *log)
 	log->repair_retry_ns = UINT64_MAX;
 	log->device.merged = false;
 	log->device.known = false;
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	{
+	TAILQ_FOREACH (instance, &log->instances, entry) {
 		instance->resume_sent = false;
 		instance->suspended_sent = false;
-		/* The work is the kernel's; a copy that ends without the role counts for nothing. */
+		/* Cleared in the frame that was under way, and marked again since. */
+		region_set_subtract(&log->linger_young, &instance->held);
 	}
+	if (!region_set_is_empty(&log->linger_young) && log->linger_due_ns == UINT64_MAX)
+		log->linger_due_ns = 0;
 }
 
 void join_reset(struct core *core)
@@ -67,8 +69,8 @@ void join_reset(struct core *core)
 	world_fini(&core->world);
 	core->ready_due = false;
 	core->watched_count = 0;
-	TAILQ_FOREACH(log, &core->logs, entry)
-	log_unlearn(log);
+	TAILQ_FOREACH (log, &core->logs, entry)
+		log_unlearn(log);
 }
 
 void join_start_loading(struct core *core)
@@ -137,8 +139,7 @@ static void speak_log(struct core *core, struct log *log)
 	speech_init(&speech);
 	memcpy(speech.uuid, log->uuid, sizeof(speech.uuid));
 	speech.shape = log->shape;
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	{
+	TAILQ_FOREACH (instance, &log->instances, entry) {
 		if (!instance->known)
 			continue;
 		speech.instances[speech.instance_count++] = (struct world_instance){
@@ -177,8 +178,8 @@ void join_start_speaking(struct core *core)
 
 	core->join = JOIN_SPEAKING;
 	core->ready_due = true;
-	TAILQ_FOREACH(log, &core->logs, entry)
-	speak_log(core, log);
+	TAILQ_FOREACH (log, &core->logs, entry)
+		speak_log(core, log);
 }
 
 void join_ready(struct core *core)

@@ -79,9 +79,9 @@ bool kernel_waits(const struct log *log, luid_t luid, enum ulog_type type)
 {
 	const struct waiting *waiting;
 
-	TAILQ_FOREACH(waiting, &log->waitings, entry)
-	if (waiting->luid == luid && waiting->type == type)
-		return true;
+	TAILQ_FOREACH (waiting, &log->waitings, entry)
+		if (waiting->luid == luid && waiting->type == type)
+			return true;
 	return false;
 }
 
@@ -106,8 +106,7 @@ void kernel_fail_kept(struct core *core, const char *uuid)
 {
 	struct log *log;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	{
+	TAILQ_FOREACH (log, &core->logs, entry) {
 		struct waiting *waiting, *next;
 
 		if (uuid && strcmp(uuid, log->uuid))
@@ -218,8 +217,7 @@ void kernel_answer_waiting(struct core *core, struct log *log)
 	struct waiting *waiting, *next;
 	struct instance *instance;
 
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	{
+	TAILQ_FOREACH (instance, &log->instances, entry) {
 		if (instance->state != INSTANCE_RESUMING)
 			continue;
 		resume_send(core, log, instance);
@@ -256,9 +254,9 @@ static bool log_table_resuming(const struct log *log)
 {
 	const struct instance *instance;
 
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (instance->state == INSTANCE_RESUMING)
-		return true;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_RESUMING)
+			return true;
 	return false;
 }
 

@@ -9,9 +9,9 @@ struct log *log_find(struct core *core, const char *uuid)
 {
 	struct log *log;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	if (!strcmp(log->uuid, uuid))
-		return log;
+	TAILQ_FOREACH (log, &core->logs, entry)
+		if (!strcmp(log->uuid, uuid))
+			return log;
 	return NULL;
 }
 
@@ -19,9 +19,9 @@ struct log *log_by_handle(struct core *core, uint32_t handle)
 {
 	struct log *log;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	if (log->handle == handle)
-		return log;
+	TAILQ_FOREACH (log, &core->logs, entry)
+		if (log->handle == handle)
+			return log;
 	return NULL;
 }
 
@@ -59,8 +59,8 @@ void log_poke_all(struct core *core)
 {
 	struct log *log;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	log_poke(core, log);
+	TAILQ_FOREACH (log, &core->logs, entry)
+		log_poke(core, log);
 }
 
 static void log_free(struct core *core, struct log *log)
@@ -116,9 +116,9 @@ struct instance *instance_find(const struct log *log, luid_t luid)
 {
 	struct instance *instance;
 
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (instance->luid == luid)
-		return instance;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->luid == luid)
+			return instance;
 	return NULL;
 }
 
@@ -126,8 +126,7 @@ struct instance *instance_find_any(struct core *core, luid_t luid, struct log **
 {
 	struct log *log;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	{
+	TAILQ_FOREACH (log, &core->logs, entry) {
 		struct instance *instance = instance_find(log, luid);
 
 		if (!instance)
@@ -159,9 +158,9 @@ struct instance *log_resumed_instance(const struct log *log)
 {
 	struct instance *instance;
 
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED)
-		return instance;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED)
+			return instance;
 	return NULL;
 }
 
@@ -169,10 +168,10 @@ bool log_table_live(const struct log *log)
 {
 	const struct instance *instance;
 
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
-	    instance->state == INSTANCE_SUSPENDING)
-		return true;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
+		    instance->state == INSTANCE_SUSPENDING)
+			return true;
 	return false;
 }
 
@@ -187,9 +186,9 @@ bool log_holds(const struct log *log, region_t region)
 {
 	const struct instance *instance;
 
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	if (region_set_contains(&instance->held, region))
-		return true;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (region_set_contains(&instance->held, region))
+			return true;
 	return false;
 }
 

@@ -195,8 +195,7 @@ static uint64_t core_log_committed(const struct core *core, const struct world_l
 	uint64_t batch = self->batch;
 	const struct participant *it;
 
-	TAILQ_FOREACH(it, &world->participants, entry)
-	{
+	TAILQ_FOREACH (it, &world->participants, entry) {
 		const struct world_node *node = world_node_find(&core->world, it->node);
 
 		if (it == self || !participant_resumed(it))

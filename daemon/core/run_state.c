@@ -8,6 +8,12 @@
 
 #define META_VERSION 1
 
+/* The size of the bit files must cover what is set, also while a table of another size is about to be resumed. */
+static uint64_t bits_size(const struct log *log, uint64_t end)
+{
+	return end > log->shape.region_count ? end : log->shape.region_count;
+}
+
 void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,
 		   const struct region_set *regions, bool set)
 {
@@ -19,7 +25,7 @@ void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_
 		effect->run_bits.first = (region_t)first;
 		effect->run_bits.count = end - first;
 		effect->run_bits.set = set;
-		effect->run_bits.region_count = log->shape.region_count;
+		effect->run_bits.region_count = bits_size(log, end);
 	}
 }
 
@@ -33,7 +39,7 @@ void run_state_bit(struct core *core, struct log *log, enum run_bits kind, luid_
 	effect->run_bits.first = region;
 	effect->run_bits.count = 1;
 	effect->run_bits.set = set;
-	effect->run_bits.region_count = log->shape.region_count;
+	effect->run_bits.region_count = bits_size(log, (uint64_t)region + 1);
 }
 
 void run_state_forget(struct core *core, struct log *log, luid_t luid)
@@ -71,11 +77,11 @@ void run_state_meta(struct core *core, struct log *log)
 	bytes_writer_init(&writer);
 	bytes_write_u8(&writer, META_VERSION);
 	shape_encode(&writer, &log->shape);
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	count++;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		count++;
 	bytes_write_u8(&writer, count);
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	meta_instance_encode(&writer, instance);
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		meta_instance_encode(&writer, instance);
 	bytes_write_u32(&writer, log->former_count);
 	for (unsigned i = 0; i < log->former_count; i++) {
 		bytes_write_u32(&writer, log->former[i].node);
@@ -197,8 +203,7 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 {
 	struct log *log;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	{
+	TAILQ_FOREACH (log, &core->logs, entry) {
 		struct instance *instance, *next;
 		bool suspended = false, found = table_of(tables, count, log->uuid, &suspended);
 
@@ -237,8 +242,7 @@ static void mirror_members(struct core *core, struct log *log, const struct worl
 	unsigned count = 0;
 	bool changed = false;
 
-	TAILQ_FOREACH(it, &world->participants, entry)
-	{
+	TAILQ_FOREACH (it, &world->participants, entry) {
 		if (it->node == core->config.node || count == FRAME_NODES_MAX)
 			continue;
 		changed = changed || count >= log->former_count || log->former[count].node != it->node ||

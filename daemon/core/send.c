@@ -131,8 +131,7 @@ static void put_acks(struct core *core, struct bytes_writer *writer, struct worl
 	struct record record;
 
 	(void)core;
-	TAILQ_FOREACH(participant, &world->participants, entry)
-	{
+	TAILQ_FOREACH (participant, &world->participants, entry) {
 		if (!participant->local_ack_due)
 			continue;
 		record_init(&record);
@@ -203,8 +202,8 @@ static void put_records(struct core *core, struct bytes_writer *writer)
 	if (core->join != JOIN_READY || !core->active)
 		return;
 	/* Logs before single records: marks and clears of a table stand before its SUSPENDED. */
-	TAILQ_FOREACH(log, &core->logs, entry)
-	put_log(core, writer, log);
+	TAILQ_FOREACH (log, &core->logs, entry)
+		put_log(core, writer, log);
 	put_outgoing(core, writer);
 }
 

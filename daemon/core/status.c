@@ -50,8 +50,7 @@ static node_id_t first_in_state(const struct core *core, const struct world_log 
 {
 	const struct participant *it;
 
-	TAILQ_FOREACH(it, &world->participants, entry)
-	{
+	TAILQ_FOREACH (it, &world->participants, entry) {
 		const struct world_node *node = world_node_find(&core->world, it->node);
 
 		if ((node ? node->state : NODE_UNDECIDED) == state)
@@ -95,13 +94,12 @@ static void log_members_fill(const struct core *core, const struct world_log *wo
 	const struct participant *it;
 	size_t count = 0;
 
-	TAILQ_FOREACH(it, &world->participants, entry)
-	count++;
+	TAILQ_FOREACH (it, &world->participants, entry)
+		count++;
 	ret_log->members = calloc(count ? count : 1, sizeof(*ret_log->members));
 	if (!ret_log->members)
 		return;
-	TAILQ_FOREACH(it, &world->participants, entry)
-	{
+	TAILQ_FOREACH (it, &world->participants, entry) {
 		struct status_member *member = &ret_log->members[ret_log->member_count++];
 
 		member->node = it->node;
@@ -131,8 +129,8 @@ static void log_fill(const struct core *core, const struct log *log, struct stat
 	ret_log->unsynced_regions = region_set_count(&log->unsynced);
 	ret_log->ghost_regions = region_set_count(&log->ghosts);
 	ret_log->failed_regions = region_set_count(&log->failed);
-	TAILQ_FOREACH(instance, &log->instances, entry)
-	ret_log->held_regions += region_set_count(&instance->held);
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		ret_log->held_regions += region_set_count(&instance->held);
 	ret_log->lingering_regions =
 	    region_set_count(&log->linger_young) + region_set_count(&log->linger_old);
 	ret_log->waiting_requests = log->waiting_count;
@@ -150,17 +148,17 @@ static void nodes_fill(const struct core *core, struct core_status *status)
 	const struct world_node *node;
 	size_t count = 0;
 
-	TAILQ_FOREACH(node, &core->world.nodes, entry)
-	count++;
+	TAILQ_FOREACH (node, &core->world.nodes, entry)
+		count++;
 	status->nodes = calloc(count ? count : 1, sizeof(*status->nodes));
 	if (!status->nodes)
 		return;
-	TAILQ_FOREACH(node, &core->world.nodes, entry)
-	status->nodes[status->node_count++] = (struct status_node){
-	    .node = node->node,
-	    .state = node_states[node->state],
-	    .boot_id = node->boot_id,
-	};
+	TAILQ_FOREACH (node, &core->world.nodes, entry)
+		status->nodes[status->node_count++] = (struct status_node){
+		    .node = node->node,
+		    .state = node_states[node->state],
+		    .boot_id = node->boot_id,
+		};
 }
 
 struct core_status *core_status_new(const struct core *core)
@@ -186,13 +184,13 @@ struct core_status *core_status_new(const struct core *core)
 	status->device_write_bytes = core->counters.device_write_bytes;
 	cluster_waits(core, status->waits_for);
 	nodes_fill(core, status);
-	TAILQ_FOREACH(log, &core->logs, entry)
-	count++;
+	TAILQ_FOREACH (log, &core->logs, entry)
+		count++;
 	status->logs = calloc(count ? count : 1, sizeof(*status->logs));
 	if (!status->logs)
 		return status;
-	TAILQ_FOREACH(log, &core->logs, entry)
-	log_fill(core, log, &status->logs[status->log_count++]);
+	TAILQ_FOREACH (log, &core->logs, entry)
+		log_fill(core, log, &status->logs[status->log_count++]);
 	return status;
 }
 

@@ -70,9 +70,9 @@ static struct instream *instream_find(struct core *core, node_id_t node, enum st
 {
 	struct instream *stream;
 
-	TAILQ_FOREACH(stream, &core->instreams, entry)
-	if (stream->node == node && stream->kind == kind)
-		return stream;
+	TAILQ_FOREACH (stream, &core->instreams, entry)
+		if (stream->node == node && stream->kind == kind)
+			return stream;
 	return NULL;
 }
 

@@ -136,9 +136,9 @@ static bool device_busy(const struct core *core)
 {
 	const struct log *log;
 
-	TAILQ_FOREACH(log, &core->logs, entry)
-	if (log->device.state == DEVICE_WRITING)
-		return true;
+	TAILQ_FOREACH (log, &core->logs, entry)
+		if (log->device.state == DEVICE_WRITING)
+			return true;
 	return false;
 }
 
@@ -263,8 +263,8 @@ static void settle_as_winner(struct core *core, const struct record_hello *best)
 	/* A joiner knows nothing of streams under way: they begin again behind its checkpoint. */
 	stream_drop_in(core);
 	stream_drop_out(core, STREAM_DEVICE);
-	TAILQ_FOREACH(log, &core->logs, entry)
-	device_tell_again(core, log);
+	TAILQ_FOREACH (log, &core->logs, entry)
+		device_tell_again(core, log);
 	if (donor == core->config.node)
 		join_send_checkpoint(core);
 }

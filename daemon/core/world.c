@@ -27,9 +27,9 @@ struct world_node *world_node_find(const struct world *world, node_id_t node)
 {
 	struct world_node *it;
 
-	TAILQ_FOREACH(it, &world->nodes, entry)
-	if (it->node == node)
-		return it;
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->node == node)
+			return it;
 	return NULL;
 }
 
@@ -44,9 +44,9 @@ struct world_node *world_node_get(struct world *world, node_id_t node)
 		return NULL;
 	created->node = node;
 	created->state = NODE_JOINING;
-	TAILQ_FOREACH(it, &world->nodes, entry)
-	if (it->node > node)
-		break;
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->node > node)
+			break;
 	if (it)
 		TAILQ_INSERT_BEFORE(it, created, entry);
 	else
@@ -64,9 +64,9 @@ struct world_log *world_log_find(const struct world *world, const char *uuid)
 {
 	struct world_log *log;
 
-	TAILQ_FOREACH(log, &world->logs, entry)
-	if (!strcmp(log->uuid, uuid))
-		return log;
+	TAILQ_FOREACH (log, &world->logs, entry)
+		if (!strcmp(log->uuid, uuid))
+			return log;
 	return NULL;
 }
 
@@ -74,9 +74,9 @@ struct world_log *world_log_by_number(const struct world *world, uint32_t number
 {
 	struct world_log *log;
 
-	TAILQ_FOREACH(log, &world->logs, entry)
-	if (log->number == number)
-		return log;
+	TAILQ_FOREACH (log, &world->logs, entry)
+		if (log->number == number)
+			return log;
 	return NULL;
 }
 
@@ -112,9 +112,9 @@ struct participant *participant_find(const struct world_log *log, node_id_t node
 {
 	struct participant *it;
 
-	TAILQ_FOREACH(it, &log->participants, entry)
-	if (it->node == node)
-		return it;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (it->node == node)
+			return it;
 	return NULL;
 }
 
@@ -131,9 +131,9 @@ struct participant *participant_get(struct world_log *log, node_id_t node, uint6
 	created->boot_id = boot_id;
 	region_set_init(&created->marks);
 	region_set_init(&created->waiting);
-	TAILQ_FOREACH(it, &log->participants, entry)
-	if (it->node > node)
-		break;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (it->node > node)
+			break;
 	if (it)
 		TAILQ_INSERT_BEFORE(it, created, entry);
 	else
@@ -177,9 +177,9 @@ bool world_log_resumed(const struct world_log *log)
 {
 	const struct participant *it;
 
-	TAILQ_FOREACH(it, &log->participants, entry)
-	if (participant_resumed(it))
-		return true;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (participant_resumed(it))
+			return true;
 	return false;
 }
 
@@ -187,9 +187,9 @@ bool world_log_marked(const struct world_log *log, region_t region)
 {
 	const struct participant *it;
 
-	TAILQ_FOREACH(it, &log->participants, entry)
-	if (region_set_contains(&it->marks, region) || region_set_contains(&it->waiting, region))
-		return true;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (region_set_contains(&it->marks, region) || region_set_contains(&it->waiting, region))
+			return true;
 	return false;
 }
 
@@ -206,8 +206,7 @@ void world_log_collect_dirty(const struct world_log *log, struct region_set *ret
 	region_set_copy(ret_dirty, &log->unsynced);
 	region_set_union_with(ret_dirty, &log->ghosts);
 	region_set_union_with(ret_dirty, &log->failed);
-	TAILQ_FOREACH(it, &log->participants, entry)
-	{
+	TAILQ_FOREACH (it, &log->participants, entry) {
 		region_set_union_with(ret_dirty, &it->marks);
 		region_set_union_with(ret_dirty, &it->waiting);
 	}
@@ -217,9 +216,9 @@ bool world_log_assembling(const struct world_log *log)
 {
 	const struct participant *it;
 
-	TAILQ_FOREACH(it, &log->participants, entry)
-	if (it->awaited)
-		return true;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (it->awaited)
+			return true;
 	return false;
 }
 
@@ -231,8 +230,7 @@ const char *world_log_repair_hindrance(const struct world *world, const struct w
 		return "a leg failed: repair waits until the table was reloaded everywhere";
 	if (log->shape.disk && !log->writer_loaded)
 		return "repair waits for the writer of the log device";
-	TAILQ_FOREACH(it, &log->participants, entry)
-	{
+	TAILQ_FOREACH (it, &log->participants, entry) {
 		const struct world_node *node = world_node_find(world, it->node);
 
 		if (it->awaited)
@@ -252,9 +250,9 @@ bool world_log_claim_granted(const struct world *world, const struct world_log *
 	if (!log->claimed || world_log_repair_hindrance(world, log))
 		return false;
 	/* Marks that wait for this very copy do not hinder it. */
-	TAILQ_FOREACH(it, &log->participants, entry)
-	if (region_set_contains(&it->marks, log->claim))
-		return false;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (region_set_contains(&it->marks, log->claim))
+			return false;
 	return true;
 }
 
@@ -270,8 +268,7 @@ static node_id_t writer_choose(const struct world *world, const struct world_log
 	const struct participant *it;
 	bool failed = false;
 
-	TAILQ_FOREACH(it, &log->participants, entry)
-	{
+	TAILQ_FOREACH (it, &log->participants, entry) {
 		if (!participant_can(world, it))
 			continue;
 		if (!it->device_failed)
@@ -304,8 +301,7 @@ static void recoverer_assign(const struct world *world, struct world_log *log)
 		log->recoverer = NODE_NONE;
 		world_log_release(log);
 	}
-	TAILQ_FOREACH(it, &log->participants, entry)
-	{
+	TAILQ_FOREACH (it, &log->participants, entry) {
 		if (!participant_can(world, it))
 			continue;
 		log->recoverer = it->node;
@@ -321,10 +317,10 @@ static void failures_settle(struct world_log *log)
 
 	if (!log->repair_barred && region_set_is_empty(&log->failed))
 		return;
-	TAILQ_FOREACH(it, &log->participants, entry)
-	for (unsigned i = 0; i < it->instance_count; i++)
-		if (it->instances[i].failure_generation < log->failure_generation)
-			return;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		for (unsigned i = 0; i < it->instance_count; i++)
+			if (it->instances[i].failure_generation < log->failure_generation)
+				return;
 	region_set_union_with(&log->unsynced, &log->failed);
 	region_set_subtract(&log->ghosts, &log->unsynced);
 	region_set_clear(&log->failed);
@@ -343,8 +339,7 @@ void world_log_release(struct world_log *log)
 	struct participant *it;
 
 	log->claimed = false;
-	TAILQ_FOREACH(it, &log->participants, entry)
-	{
+	TAILQ_FOREACH (it, &log->participants, entry) {
 		if (!it->waiting_batch)
 			continue;
 		region_set_union_with(&it->marks, &it->waiting);

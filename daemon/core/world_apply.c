@@ -73,8 +73,7 @@ void world_node_left(struct world *world, node_id_t node, bool node_down)
 		return;
 	entry->state = node_down ? NODE_UNDECIDED : NODE_GONE;
 	entry->incarnation = 0;
-	TAILQ_FOREACH(log, &world->logs, entry)
-	{
+	TAILQ_FOREACH (log, &world->logs, entry) {
 		if (!participant_find(log, node))
 			continue;
 		wanted = true;
@@ -142,8 +141,7 @@ static bool log_reshape(struct world_log *log, const struct log_shape *shape)
 	region_set_remove_range(&log->unsynced, shape->region_count, UINT64_C(1) << 32);
 	region_set_remove_range(&log->ghosts, shape->region_count, UINT64_C(1) << 32);
 	region_set_remove_range(&log->failed, shape->region_count, UINT64_C(1) << 32);
-	TAILQ_FOREACH(it, &log->participants, entry)
-	{
+	TAILQ_FOREACH (it, &log->participants, entry) {
 		region_set_remove_range(&it->marks, shape->region_count, UINT64_C(1) << 32);
 		region_set_remove_range(&it->waiting, shape->region_count, UINT64_C(1) << 32);
 	}
@@ -339,9 +337,9 @@ static void apply_node_down(struct world *world, const struct record *record)
 
 	if (node && node->state != NODE_GONE)
 		return;
-	TAILQ_FOREACH(log, &world->logs, entry)
-	if (participant_find(log, record->node))
-		break;
+	TAILQ_FOREACH (log, &world->logs, entry)
+		if (participant_find(log, record->node))
+			break;
 	if (!log)
 		return;
 	node = world_node_get(world, record->node);

@@ -100,11 +100,11 @@ static void log_encode(struct bytes_writer *writer, const struct world_log *log)
 					 (log->device_dead ? 4u : 0) | (log->claimed ? 8u : 0) |
 					 (log->repair_barred ? 16u : 0) | (log->cold ? 32u : 0)));
 	bytes_write_u32(writer, log->claimed ? log->claim : 0);
-	TAILQ_FOREACH(participant, &log->participants, entry)
-	count++;
+	TAILQ_FOREACH (participant, &log->participants, entry)
+		count++;
 	bytes_write_u32(writer, count);
-	TAILQ_FOREACH(participant, &log->participants, entry)
-	participant_encode(writer, participant);
+	TAILQ_FOREACH (participant, &log->participants, entry)
+		participant_encode(writer, participant);
 }
 
 static int log_decode_sets(struct bytes_reader *reader, struct world_log *log)
@@ -195,17 +195,17 @@ void world_encode(struct bytes_writer *writer, const struct world *world)
 
 	bytes_write_u64(writer, world->epoch);
 	bytes_write_u32(writer, world->next_number);
-	TAILQ_FOREACH(node, &world->nodes, entry)
-	count++;
+	TAILQ_FOREACH (node, &world->nodes, entry)
+		count++;
 	bytes_write_u32(writer, count);
-	TAILQ_FOREACH(node, &world->nodes, entry)
-	node_encode(writer, node);
+	TAILQ_FOREACH (node, &world->nodes, entry)
+		node_encode(writer, node);
 	count = 0;
-	TAILQ_FOREACH(log, &world->logs, entry)
-	count++;
+	TAILQ_FOREACH (log, &world->logs, entry)
+		count++;
 	bytes_write_u32(writer, count);
-	TAILQ_FOREACH(log, &world->logs, entry)
-	log_encode(writer, log);
+	TAILQ_FOREACH (log, &world->logs, entry)
+		log_encode(writer, log);
 }
 
 int world_decode(struct bytes_reader *reader, struct world *world)
