@@ -96,7 +96,7 @@ int connection_ask(const char *run_dir, const struct control_request *request,
 		   struct json_object **ret_answer)
 {
 	char *line = control_encode(request);
-	int fd, error;
+	int fd = -1, error;
 
 	if (line == NULL)
 		return -ENOMEM;
