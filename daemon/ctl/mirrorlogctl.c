@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* mirrorlogctl: asks a running mirrorlogd, and tells it what only an administrator can know. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -138,6 +139,24 @@ static int status_print(const struct arguments *arguments, struct json_object *s
 	return STATUS_GOOD;
 }
 
+/* libqb complains on stderr that the file ends, each time, and returns -EIO for it. */
+static int blackbox_print(const char *path)
+{
+	int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC), loud = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3),
+	    error;
+
+	if (quiet >= 0)
+		(void)dup2(quiet, STDERR_FILENO);
+	error = qb_log_blackbox_print_from_file(path);
+	if (loud >= 0) {
+		(void)dup2(loud, STDERR_FILENO);
+		close(loud);
+	}
+	if (quiet >= 0)
+		close(quiet);
+	return error == -EIO ? 0 : error;
+}
+
 static int dump_print(const char *path)
 {
 	int error;
@@ -146,7 +165,7 @@ static int dump_print(const char *path)
 		return STATUS_FAILED;
 	qb_log_init("mirrorlogctl", LOG_USER, LOG_EMERG);
 	(void)qb_log_ctl(QB_LOG_SYSLOG, QB_LOG_CONF_ENABLED, QB_FALSE);
-	error = qb_log_blackbox_print_from_file(path);
+	error = blackbox_print(path);
 	qb_log_fini();
 	if (error < 0)
 		fprintf(stderr, "mirrorlogctl: %s: %s\n", path, strerror(-error));

@@ -62,7 +62,7 @@ void log_write(int priority, const char *format, ...)
 	(void)vsnprintf(line, sizeof(line), format, arguments);
 	va_end(arguments);
 	/* One call site a priority, whatever the text: libqb filters by call site. */
-	qb_log_from_external_source(__func__, __FILE__, "%s", (uint8_t)priority, __LINE__, 0, line);
+	qb_log_from_external_source("mirrorlogd", __FILE__, "%s", (uint8_t)priority, 0, 0, line);
 }
 
 int log_dump(const char *path)
