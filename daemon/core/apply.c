@@ -125,11 +125,24 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 	}
 }
 
-static void apply_record(struct core *core, node_id_t node, const struct record *record)
+/* A table of a larger size may still hold marks behind the end of a mirror that shrank: nothing is there to be
+ * copied. RESUME brings its own size, which frame_next() has checked. */
+static void record_clip(const struct core *core, struct record *record)
 {
-	struct world_log *world = world_apply(&core->world, node, record);
+	const struct world_log *world =
+	    record->type == RECORD_RESUME ? NULL : world_log_by_number(&core->world, record->log);
+
+	if (world)
+		region_set_truncate(&record->regions, world->shape.region_count);
+}
+
+static void apply_record(struct core *core, node_id_t node, struct record *record)
+{
+	struct world_log *world;
 	struct log *log;
 
+	record_clip(core, record);
+	world = world_apply(&core->world, node, record);
 	if (record->type == RECORD_READY && node == core->config.node && core->join == JOIN_SPEAKING)
 		join_ready(core);
 	if (record->type == RECORD_READY || record->type == RECORD_NODE_DEAD ||
@@ -188,7 +201,9 @@ static void apply_device(struct core *core, node_id_t node, struct bytes_reader 
 	log = log_find(core, world->uuid);
 	if (!log)
 		return;
-	if (node == core->config.node)
+	/* A device that was closed and is read again since has not told this. */
+	if (node == core->config.node &&
+	    (log->device.state == DEVICE_IDLE || log->device.state == DEVICE_WRITING))
 		log->device.merged = true;
 	device_recheck(core, log);
 	log_poke(core, log);
