@@ -135,7 +135,7 @@ void device_mapper_find(struct device_mapper *mapper, const char *uuid, device_m
 {
 	struct mapper_job *job = mapper_job_new(mapper, find_finish);
 
-	strncpy(job->uuid, uuid, sizeof(job->uuid) - 1);
+	port_copy_uuid(job->uuid, uuid);
 	job->found_fn = found_fn;
 	job->context = context;
 	worker_submit(mapper->worker, &job->job);

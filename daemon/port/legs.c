@@ -130,7 +130,7 @@ static struct leg_job *leg_job_new(struct legs *legs, enum leg_work work, const 
 	job->job.finish_fn = leg_job_finish;
 	job->legs = legs;
 	job->work = work;
-	strncpy(job->uuid, uuid, sizeof(job->uuid) - 1);
+	port_copy_uuid(job->uuid, uuid);
 	return job;
 }
 
@@ -166,7 +166,7 @@ static struct finding *finding_new(struct legs *legs, const char *uuid)
 	struct finding *finding = port_alloc(sizeof(*finding));
 
 	finding->legs = legs;
-	strncpy(finding->uuid, uuid, sizeof(finding->uuid) - 1);
+	port_copy_uuid(finding->uuid, uuid);
 	LIST_INSERT_HEAD(&legs->findings, finding, entry);
 	return finding;
 }
@@ -231,7 +231,7 @@ static struct mirror *mirror_need(struct legs *legs, const char *uuid)
 	if (!mirror) {
 		mirror = port_alloc(sizeof(*mirror));
 		mirror->legs = legs;
-		strncpy(mirror->uuid, uuid, sizeof(mirror->uuid) - 1);
+		port_copy_uuid(mirror->uuid, uuid);
 		STAILQ_INIT(&mirror->waiting);
 		LIST_INSERT_HEAD(&legs->mirrors, mirror, entry);
 	}

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void *port_alloc(size_t size_bytes)
 {
@@ -13,4 +14,12 @@ void *port_alloc(size_t size_bytes)
 		abort();
 	}
 	return memory;
+}
+
+void port_copy_uuid(char ret_uuid[LOG_UUID_BYTES], const char *uuid)
+{
+	size_t length = strnlen(uuid, LOG_UUID_BYTES - 1);
+
+	memcpy(ret_uuid, uuid, length);
+	ret_uuid[length] = '\0';
 }

@@ -34,4 +34,7 @@ struct port_config {
  * thread. */
 void *port_alloc(size_t size_bytes);
 
+/* Copy a uuid, cut where it does not fit. Any thread. */
+void port_copy_uuid(char ret_uuid[LOG_UUID_BYTES], const char *uuid);
+
 #endif

@@ -276,8 +276,8 @@ static int meta_decode(struct run_log_dir *log, const uint8_t *bytes, size_t siz
 static int meta_read(struct run_dir *dir, struct run_log_dir *log)
 {
 	char path[PATH_BYTES];
-	uint8_t *bytes;
-	size_t size;
+	uint8_t *bytes = NULL;
+	size_t size = 0;
 	int error;
 
 	snprintf(path, sizeof(path), "%s/meta", log->name);
