@@ -7,12 +7,19 @@
 
 #include <qb/qblog.h>
 
+#define OWN_FUNCTION   "mirrorlogd" /* what the filters know our lines by */
 #define LINE_BYTES     501
 #define BLACKBOX_BYTES (512 * 1024)
 
+/* Our own lines down to `priority`; of libqb, which logs each ring buffer, what is wrong only. */
 static int target_filter(int32_t target, uint8_t priority)
 {
-	return qb_log_filter_ctl(target, QB_LOG_FILTER_ADD, QB_LOG_FILTER_FILE, "*", priority);
+	int error = qb_log_filter_ctl(target, QB_LOG_FILTER_ADD, QB_LOG_FILTER_FILE, "*", LOG_WARNING);
+
+	if (error == 0)
+		error = qb_log_filter_ctl(target, QB_LOG_FILTER_ADD, QB_LOG_FILTER_FUNCTION, OWN_FUNCTION,
+					  priority);
+	return error;
 }
 
 /* The flight recorder lies in /dev/shm: a host without room there still gets its daemon. */
@@ -62,7 +69,7 @@ void log_write(int priority, const char *format, ...)
 	(void)vsnprintf(line, sizeof(line), format, arguments);
 	va_end(arguments);
 	/* One call site a priority, whatever the text: libqb filters by call site. */
-	qb_log_from_external_source("mirrorlogd", __FILE__, "%s", (uint8_t)priority, 0, 0, line);
+	qb_log_from_external_source(OWN_FUNCTION, __FILE__, "%s", (uint8_t)priority, 0, 0, line);
 }
 
 int log_dump(const char *path)
