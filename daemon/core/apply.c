@@ -125,8 +125,8 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 	}
 }
 
-/* A table of a larger size may still hold marks behind the end of a mirror that shrank: nothing is there to be
- * copied. RESUME brings its own size, which frame_next() has checked. */
+/* A table of a larger size may still hold marks behind the end of a mirror that shrank: nothing is there to
+ * be copied. RESUME brings its own size, which frame_next() has checked. */
 static void record_clip(const struct core *core, struct record *record)
 {
 	const struct world_log *world =
@@ -165,6 +165,16 @@ static void apply_record(struct core *core, node_id_t node, struct record *recor
 	log_poke(core, log);
 }
 
+/* The marks of a speech are a batch like any other: a core log commits it when all have acknowledged. */
+static void note_speech(struct core *core, const struct world_log *world, node_id_t node)
+{
+	struct participant *speaker = participant_find(world, node);
+
+	note_resume(core, world, node);
+	if (!world->shape.disk && speaker && node != core->config.node)
+		speaker->local_ack_due = speaker->waiting_batch ? speaker->waiting_batch : speaker->batch;
+}
+
 static void apply_speech(struct core *core, node_id_t node, struct bytes_reader *reader)
 {
 	struct world_log *world = NULL;
@@ -180,7 +190,7 @@ static void apply_speech(struct core *core, node_id_t node, struct bytes_reader 
 	log = world ? log_find(core, world->uuid) : NULL;
 	if (!log)
 		return;
-	note_resume(core, world, node);
+	note_speech(core, world, node);
 	device_recheck(core, log);
 	log_poke(core, log);
 }

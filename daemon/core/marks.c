@@ -106,11 +106,7 @@ void marks_tick(struct core *core, struct log *log)
 	bool copied_due = log->copied_due_ns <= core->now_ns;
 
 	/* The legs of a table that is not live belong to somebody else. */
-	if (!log_table_live(log)) {
-		log->linger_due_ns = log->copied_due_ns = UINT64_MAX;
-		return;
-	}
-	if (log->legs_busy || (log->legs_failed && core->now_ns < log->legs_retry_ns))
+	if (!log_table_live(log) || log->legs_busy || (log->legs_failed && core->now_ns < log->legs_retry_ns))
 		return;
 	log->legs_failed = false;
 	if (linger_due)
