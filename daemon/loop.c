@@ -188,7 +188,10 @@ static int32_t on_dump_signal(int32_t number, void *data)
 	(void)number;
 	(void)snprintf(path, sizeof(path), "%s/blackbox", loop->options->run_dir);
 	error = log_dump(path);
-	log_write(LOG_NOTICE, "flight recorder written to %s: %s", path, strerror(-error));
+	if (error == 0)
+		log_write(LOG_NOTICE, "flight recorder written to %s", path);
+	else
+		log_write(LOG_ERR, "cannot write the flight recorder to %s: %s", path, strerror(-error));
 	return 0;
 }
 

@@ -28,7 +28,8 @@ struct client {
 	char *answer;
 	size_t answer_bytes, answer_sent;
 	qb_loop_timer_handle timer;
-	bool ended; /* the peer sends no more */
+	bool ended;   /* the peer sends no more */
+	bool discard; /* what it sends makes no sense any more; closing would take the answer away from it */
 };
 
 struct control {
@@ -186,6 +187,8 @@ static bool client_touch(struct client *client)
 {
 	struct control *control = client->control;
 
+	if (client->discard)
+		return true;
 	TAILQ_REMOVE(&control->clients, client, entry);
 	TAILQ_INSERT_TAIL(&control->clients, client, entry);
 	(void)qb_loop_timer_del(control->config.loop, client->timer);
@@ -247,7 +250,7 @@ static int line_take(struct client *client)
 		return -ENOMEM;
 	if (end == NULL) {
 		/* Too long: where the next request begins cannot be known. */
-		client->ended = true;
+		client->discard = true;
 		client->line_bytes = 0;
 		return 0;
 	}
@@ -265,9 +268,11 @@ static int client_serve(struct client *client)
 		if (client->answer != NULL)
 			error = answer_send(client);
 	} while (error == 0 && (error = line_take(client)) == 0);
-	if (error == -EAGAIN && client->answer == NULL)
-		return client->ended ? -EPIPE : 0;
-	return error;
+	if (error != -EAGAIN || client->answer != NULL)
+		return error;
+	if (client->discard)
+		(void)shutdown(client->fd, SHUT_WR);
+	return client->ended ? -EPIPE : 0;
 }
 
 static int client_read(struct client *client)
@@ -279,7 +284,8 @@ static int client_read(struct client *client)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (got == 0)
 		client->ended = true;
-	client->line_bytes += (size_t)got;
+	if (!client->discard)
+		client->line_bytes += (size_t)got;
 	return 0;
 }
 

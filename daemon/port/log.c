@@ -2,6 +2,7 @@
 #include "daemon/port/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -10,6 +11,8 @@
 #define OWN_FUNCTION   "mirrorlogd" /* what the filters know our lines by */
 #define LINE_BYTES     501
 #define BLACKBOX_BYTES (512 * 1024)
+
+static pthread_mutex_t line_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* Our own lines down to `priority`; of libqb, which logs each ring buffer, what is wrong only. */
 static int target_filter(int32_t target, uint8_t priority)
@@ -43,8 +46,6 @@ int log_start(bool to_stderr)
 		return -ENOMEM;
 	if (to_stderr)
 		qb_log_format_set(target, "%T %7p %b");
-	else
-		(void)qb_log_ctl(target, QB_LOG_CONF_THREADED, QB_TRUE);
 	(void)qb_log_ctl(target, QB_LOG_CONF_ENABLED, QB_TRUE);
 	blackbox_start();
 	return 0;
@@ -52,7 +53,12 @@ int log_start(bool to_stderr)
 
 int log_thread_start(void)
 {
-	return qb_log_thread_start();
+	int error = qb_log_thread_start();
+
+	/* Not before: libqb takes the lock of that thread for a threaded target, whether it exists or not. */
+	if (error == 0 && qb_log_ctl(QB_LOG_SYSLOG, QB_LOG_CONF_STATE_GET, 0) == QB_LOG_STATE_ENABLED)
+		error = qb_log_ctl(QB_LOG_SYSLOG, QB_LOG_CONF_THREADED, QB_TRUE);
+	return error;
 }
 
 void log_stop(void)
@@ -68,8 +74,11 @@ void log_write(int priority, const char *format, ...)
 	va_start(arguments, format);
 	(void)vsnprintf(line, sizeof(line), format, arguments);
 	va_end(arguments);
-	/* One call site a priority, whatever the text: libqb filters by call site. */
+	/* One call site a priority, whatever the text: libqb filters by call site. It is not made for several
+	 * threads. */
+	pthread_mutex_lock(&line_mutex);
 	qb_log_from_external_source(OWN_FUNCTION, __FILE__, "%s", (uint8_t)priority, 0, 0, line);
+	pthread_mutex_unlock(&line_mutex);
 }
 
 int log_dump(const char *path)
