@@ -15,8 +15,11 @@
 
 #include <stdarg.h>
 
+#include <zstd.h>
+
 #include "daemon/core/core.h"
 #include "daemon/core/status.h"
+#include "daemon/core/world.h"
 #include "protocol/frame.h"
 #include "protocol/log_device.h"
 
@@ -327,6 +330,83 @@ static void fill_hello(struct play *play, node_id_t node, struct record_hello *h
 	}
 }
 
+/* A state in which nodes 1 to 3 are ready and node 2 uses a log. */
+static void encode_world(struct play *play, struct bytes_writer *content)
+{
+	static const struct log_shape shape = {
+	    .length_sectors = 204800, .region_size_sectors = 1024, .region_count = 200};
+	uint8_t choice = take(play);
+	struct world world;
+
+	world_init(&world);
+	world.next_number = 5;
+	for (node_id_t id = 1; id <= NODES; id++) {
+		struct world_node *node = world_node_get(&world, id);
+		node->boot_id = id * 10;
+		node->incarnation = id == 1 ? 101 + (choice & 3) : 100 + id;
+		node->state = id == 1 ? NODE_JOINING : NODE_READY;
+	}
+	struct world_log *log = world_log_add(&world, uuids[choice >> 2 & 1], &shape);
+	log->phase = LOG_OPEN;
+	log->recoverer = choice & 8 ? 2 : NODE_NONE;
+	region_set_add_range(&log->unsynced, choice, choice >> 4 & 1 ? 200 : choice);
+	struct participant *participant = participant_get(log, 2, 20);
+	participant->instances[participant->instance_count++] =
+	    (struct world_instance){.luid = 0x100, .resumed = true};
+	region_set_add(&participant->marks, choice % 200);
+	participant->batch = 2;
+	bytes_write_u64(content, world_digest(&world));
+	world_encode(content, &world);
+	world_fini(&world);
+}
+
+/* Bytes of the input; if they are a state, with its digest in front: a joiner looks at nothing else. */
+static void encode_bytes(struct play *play, uint8_t size, bool digest, struct bytes_writer *content)
+{
+	struct bytes_reader reader;
+	struct world world;
+
+	if ((size_t)(play->end - play->at) < size)
+		size = (uint8_t)(play->end - play->at);
+	world_init(&world);
+	bytes_reader_init(&reader, play->at, size);
+	if (digest && world_decode(&reader, &world) == 0)
+		bytes_write_u64(content, world_digest(&world));
+	world_fini(&world);
+	bytes_write_span(content, play->at, size);
+	play->at += size;
+}
+
+/* A stream in one piece. Its content is a state, bytes of the input, or, not even compressed, nonsense.
+ * Returns memory to be freed once the record is encoded. */
+static uint8_t *fill_stream(struct play *play, uint8_t choice, uint8_t size, struct record_stream *stream)
+{
+	struct bytes_writer content;
+
+	bytes_writer_init(&content);
+	if (choice & 4)
+		encode_world(play, &content);
+	else
+		encode_bytes(play, size, choice % (STREAM_KIND_END - STREAM_CHECKPOINT) == 0, &content);
+	size_t content_bytes = content.size, room = ZSTD_compressBound(content_bytes);
+	uint8_t *bytes = malloc(room);
+	FUZZ_CHECK(bytes != NULL);
+	size_t compressed_bytes = ZSTD_compress(bytes, room, content.bytes, content_bytes, 1);
+	FUZZ_CHECK(!ZSTD_isError(compressed_bytes));
+	if (choice & 8)
+		bytes[size % compressed_bytes] ^= (uint8_t)(1 + (choice >> 4));
+	*stream = (struct record_stream){
+	    .kind = (enum stream_kind)(STREAM_CHECKPOINT + choice % (STREAM_KIND_END - STREAM_CHECKPOINT)),
+	    .id = 1,
+	    .total_bytes = (uint32_t)compressed_bytes,
+	    .content_bytes = (uint32_t)content_bytes,
+	    .size_bytes = (uint32_t)compressed_bytes,
+	    .bytes = bytes,
+	};
+	bytes_writer_fini(&content);
+	return bytes;
+}
+
 /* A record of another daemon: well-formed, with a meaning of its own. */
 static void do_deliver_record(struct play *play)
 {
@@ -361,26 +441,16 @@ static void do_deliver_record(struct play *play)
 	record.commits[0] = (struct commit_pair){.node = 1 + take(play) % NODES, .batch = take(play)};
 	if (record.type == RECORD_HELLO)
 		fill_hello(play, node, &record.hello);
-	if (record.type == RECORD_STREAM) {
-		record.stream = (struct record_stream){
-		    .kind =
-			(enum stream_kind)(STREAM_CHECKPOINT + first % (STREAM_KIND_END - STREAM_CHECKPOINT)),
-		    .id = 1,
-		    .total_bytes = 1 + more,
-		    .content_bytes = take(play),
-		    .size_bytes = (uint32_t)(play->end - play->at) < 1u + more
-				      ? (uint32_t)(play->end - play->at)
-				      : 1u + more,
-		    .bytes = play->at,
-		};
-		play->at += record.stream.size_bytes;
-	}
+	uint8_t *compressed = NULL;
+	if (record.type == RECORD_STREAM)
+		compressed = fill_stream(play, first, more, &record.stream);
 	bytes_writer_init(&writer);
 	frame_begin(&writer, record.type == RECORD_HELLO ? 0 : PROTOCOL_VERSION_MAX, incarnation);
 	record_encode(&writer, &record);
 	deliver(play, node, &writer);
 	bytes_writer_fini(&writer);
 	record_fini(&record);
+	free(compressed);
 }
 
 /* Bytes of another daemon: the header is good, the rest is as it comes. */
