@@ -221,14 +221,12 @@ static void chunk_runs(const uint8_t *bytes, uint64_t base, uint64_t end, struct
 	}
 }
 
-void bit_file_regions(const struct bit_file *file, uint64_t region_limit, struct region_set *ret_set)
+void bit_file_regions(const struct bit_file *file, struct region_set *ret_set)
 {
 	static const uint8_t hole[BIT_FILE_CHUNK_BYTES];
 	struct region_set_builder builder;
 	uint64_t run_first = UINT64_MAX, limit = (uint64_t)file->size_bytes * 8;
 
-	if (limit > region_limit)
-		limit = region_limit;
 	region_set_clear(ret_set);
 	region_set_build_begin(&builder, ret_set);
 	for (uint64_t base = 0; base < limit; base += CHUNK_BITS) {

@@ -35,8 +35,8 @@ void bit_file_clear(struct bit_file *file, uint64_t first, uint64_t count);
 /* Clear all from `first` on. */
 void bit_file_truncate(struct bit_file *file, uint64_t first);
 
-/* ret_set (initialised) := all regions below region_limit. */
-void bit_file_regions(const struct bit_file *file, uint64_t region_limit, struct region_set *ret_set);
+/* ret_set (initialised) := all regions. */
+void bit_file_regions(const struct bit_file *file, struct region_set *ret_set);
 
 void bit_file_unmap(struct bit_file *file);
 

@@ -25,7 +25,8 @@ static int open_verified(const char *path, dev_t device, int flags)
 		close(found);
 		return -ENODEV;
 	}
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", found);
+	/* Not /proc/self: a thread may have descriptors of its own (wake.c). */
+	snprintf(link, sizeof(link), "/proc/thread-self/fd/%d", found);
 	fd = open(link, flags | O_CLOEXEC);
 	if (fd < 0)
 		fd = -errno;

@@ -42,7 +42,7 @@ struct run_log_dir {
 	LIST_ENTRY(run_log_dir) entry;
 	char uuid[LOG_UUID_BYTES];
 	char name[NAME_BYTES];
-	uint64_t region_count; /* of the last meta; LOG_REGIONS_MAX before the first */
+	uint64_t region_count; /* of the last meta; 0 before the first. Bits may be set beyond it */
 	uint8_t *meta;	       /* as loaded, until run_dir_load() has told it */
 	size_t meta_bytes;
 	unsigned held_count;
@@ -308,7 +308,6 @@ static struct run_log_dir *log_new(const char *name)
 	struct run_log_dir *log = port_alloc(sizeof(*log));
 
 	snprintf(log->name, sizeof(log->name), "%s", name);
-	log->region_count = LOG_REGIONS_MAX;
 	LIST_INIT(&log->held);
 	return log;
 }
@@ -582,14 +581,14 @@ static void log_tell(struct run_log_dir *log, const struct event_sink *sink)
 		struct region_set *set = &held_sets[told->instance_count];
 
 		region_set_init(set);
-		bit_file_regions(&held->bits, log->region_count, set);
+		bit_file_regions(&held->bits, set);
 		told->instances[told->instance_count].luid = held->luid;
 		told->instances[told->instance_count].held = set;
 		told->instance_count++;
 	}
 	for (int kind = RUN_HELD + 1; kind < RUN_BITS_COUNT; kind++) {
 		region_set_init(&sets[kind]);
-		bit_file_regions(&log->bits[kind], log->region_count, &sets[kind]);
+		bit_file_regions(&log->bits[kind], &sets[kind]);
 		told->bits[kind] = &sets[kind];
 	}
 	event_sink_post(sink, &event);
@@ -616,23 +615,30 @@ void run_dir_load(struct run_dir *dir, const struct event_sink *sink)
 
 /* --- effects --- */
 
+/* A mirror that shrinks and grows again must not find its old bits. */
+static void log_truncate(struct run_log_dir *log, uint64_t region_count)
+{
+	struct held *held;
+
+	for (int kind = RUN_HELD + 1; kind < RUN_BITS_COUNT; kind++)
+		bit_file_truncate(&log->bits[kind], region_count);
+	LIST_FOREACH(held, &log->held, entry)
+	{
+		bit_file_truncate(&held->bits, region_count);
+	}
+}
+
 static int perform_meta(struct run_dir *dir, const struct effect *effect)
 {
 	struct run_log_dir *log;
-	struct held *held;
 	int error = log_need(dir, effect->uuid, &log);
 
 	if (error)
 		return error;
 	assert(effect->run_meta.region_count <= LOG_REGIONS_MAX);
+	if (effect->run_meta.region_count < log->region_count)
+		log_truncate(log, effect->run_meta.region_count);
 	log->region_count = effect->run_meta.region_count;
-	/* A mirror that shrinks and grows again must not find its old bits. */
-	for (int kind = RUN_HELD + 1; kind < RUN_BITS_COUNT; kind++)
-		bit_file_truncate(&log->bits[kind], log->region_count);
-	LIST_FOREACH(held, &log->held, entry)
-	{
-		bit_file_truncate(&held->bits, log->region_count);
-	}
 	return meta_write(dir, log, effect->run_meta.bytes, effect->run_meta.size);
 }
 

@@ -42,9 +42,10 @@ uint64_t run_dir_boot_id(const struct run_dir *dir);
 void run_dir_load(struct run_dir *dir, const struct event_sink *sink);
 
 /*
- * EFFECT_RUN_META, EFFECT_RUN_BITS, EFFECT_RUN_DROP; all need effect->uuid. Done on return. Returns 0, or a
- * negative errno when the change could not be kept: the directory is flagged as broken (and that is logged,
- * once).
+ * EFFECT_RUN_META, EFFECT_RUN_BITS, EFFECT_RUN_DROP; all need effect->uuid. A meta with fewer regions than
+ * the last one clears the bits behind them; bits may be set beyond the region count of the meta (a table of
+ * another size is about to be resumed). Done on return. Returns 0, or a negative errno when the change could
+ * not be kept: the directory is flagged as broken (and that is logged, once).
  */
 int run_dir_perform(struct run_dir *dir, const struct effect *effect);
 

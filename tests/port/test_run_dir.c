@@ -244,6 +244,13 @@ static void test_shrink_forgets(void **state)
 	assert_int_equal(region_set_count(&all.logs[0].bits[RUN_GHOST]), 13);
 	assert_true(region_set_is_empty(&all.logs[0].held[0]));
 	told_free(&all);
+	bits(dir, RUN_GHOST, 0, 5000, 1, true); /* of a larger table to come */
+	meta(dir, UUID, "n", 1000);
+	run_dir_close(dir);
+	dir = dir_open(*state, false);
+	told_load(dir, &all);
+	assert_true(region_set_contains(&all.logs[0].bits[RUN_GHOST], 5000));
+	told_free(&all);
 	run_dir_close(dir);
 }
 

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/port/port_test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/port/legs.h"
+#include "daemon/port/wake.h"
+
+#define UUID	  "LVM-legs"
+#define LOG	  5
+#define LEG_BYTES (256 * 1024)
+
+struct legs_test {
+	struct port_test *test;
+	struct device_mapper *mapper;
+	struct legs *legs;
+};
+
+/* Legs are files, unless tables are written otherwise; their content differs. */
+static struct legs_test legs_test_begin(void **state)
+{
+	struct legs_test legs_test = {.test = *state};
+	struct port_test *test = legs_test.test;
+	uint8_t *content = malloc(LEG_BYTES);
+	char name[8];
+
+	assert_int_equal(mkdir(port_test_path(test, "tables"), 0700), 0);
+	assert_non_null(content);
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "leg%d", i);
+		for (size_t j = 0; j < LEG_BYTES; j++)
+			content[j] = (uint8_t)(j / 512 * 7 + (size_t)i * 50 + j % 13);
+		port_test_write(test, name, content, LEG_BYTES);
+	}
+	free(content);
+	test->config.tables_dir = strdup(port_test_path(test, "tables"));
+	assert_int_equal(device_mapper_open(&test->config, &legs_test.mapper), 0);
+	assert_int_equal(legs_open(&test->config, legs_test.mapper, &legs_test.legs), 0);
+	return legs_test;
+}
+
+static void legs_test_end(struct legs_test *legs_test)
+{
+	legs_close(legs_test->legs);
+	device_mapper_close(legs_test->mapper);
+	free((char *)legs_test->test->config.tables_dir);
+}
+
+/* A live table of 400 sectors, with an offset on each leg. */
+static void table_of_files(const struct port_test *test)
+{
+	char line[1024];
+	int size =
+	    snprintf(line, sizeof(line),
+		     "0 400 mirror userspace 3 " UUID " clustered-core 8 3 %s/leg0 8 %s/leg1 0 %s/leg2 16\n",
+		     test->dir, test->dir, test->dir);
+
+	port_test_write(test, "tables/mirror", line, (size_t)size);
+}
+
+static void perform(struct legs_test *legs_test, enum effect_type type, uint64_t token, uint64_t first,
+		    uint64_t sectors)
+{
+	struct effect effect = {.type = type, .log = LOG, .token = token, .uuid = UUID};
+
+	if (type == EFFECT_REPAIR) {
+		effect.repair.first_sector = first;
+		effect.repair.sectors = sectors;
+	}
+	legs_perform(legs_test->legs, &effect);
+}
+
+static void answer(struct legs_test *legs_test, size_t count, enum event_type type, uint64_t token, int error)
+{
+	const struct event *event;
+
+	port_test_run(legs_test->test, count);
+	event = &legs_test->test->events[count - 1].event;
+	assert_int_equal(event->type, type);
+	assert_int_equal(event->io.log, LOG);
+	assert_int_equal(event->io.token, token);
+	assert_int_equal(event->io.error, error);
+}
+
+static void test_flush(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	unsigned before = port_test_open_count(legs_test.test->dir);
+
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 1, 0, 0);
+	answer(&legs_test, 1, EVENT_LEGS_FLUSHED, 1, -ENODEV);
+	table_of_files(legs_test.test);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 2, 0, 0);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 3, 0, 0);
+	answer(&legs_test, 3, EVENT_LEGS_FLUSHED, 3, 0);
+	assert_int_equal(legs_test.test->events[1].event.io.token, 2);
+	assert_int_equal(port_test_open_count(legs_test.test->dir), before + 3);
+	perform(&legs_test, EFFECT_LEGS_CLOSE, 0, 0, 0);
+	assert_int_equal(port_test_open_count(legs_test.test->dir), before); /* on return */
+	perform(&legs_test, EFFECT_LEGS_CLOSE, 0, 0, 0);
+	legs_test_end(&legs_test);
+}
+
+/* The table is looked at again after an error: a leg may have been replaced. */
+static void test_flush_of_a_failed_leg(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+
+	table_of_files(legs_test.test);
+	assert_int_equal(unlink(port_test_path(legs_test.test, "leg1")), 0);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 1, 0, 0);
+	answer(&legs_test, 1, EVENT_LEGS_FLUSHED, 1, -ENOENT);
+	port_test_write(legs_test.test, "leg1", "x", 1);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 2, 0, 0);
+	answer(&legs_test, 2, EVENT_LEGS_FLUSHED, 2, 0);
+	assert_int_equal(unlink(port_test_path(legs_test.test, "tables/mirror")), 0);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 3, 0, 0); /* still open */
+	answer(&legs_test, 3, EVENT_LEGS_FLUSHED, 3, 0);
+	perform(&legs_test, EFFECT_LEGS_CLOSE, 0, 0, 0);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 4, 0, 0);
+	answer(&legs_test, 4, EVENT_LEGS_FLUSHED, 4, -ENODEV);
+	legs_test_end(&legs_test);
+}
+
+static void test_repair(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	struct port_test *test = legs_test.test;
+	static uint8_t before[3][LEG_BYTES], after[3][LEG_BYTES];
+
+	table_of_files(test);
+	for (int i = 0; i < 3; i++)
+		port_test_read(test, (const char *[]){"leg0", "leg1", "leg2"}[i], before[i], LEG_BYTES);
+	perform(&legs_test, EFFECT_REPAIR, 1, 40, 8);
+	answer(&legs_test, 1, EVENT_REPAIRED, 1, 0);
+	/* Sector 40 of the mirror is sector 48, 40, 56 of the legs. */
+	memcpy(before[1] + 40 * 512, before[0] + 48 * 512, 8 * 512);
+	memcpy(before[2] + 56 * 512, before[0] + 48 * 512, 8 * 512);
+	for (int i = 0; i < 3; i++) {
+		port_test_read(test, (const char *[]){"leg0", "leg1", "leg2"}[i], after[i], LEG_BYTES);
+		assert_memory_equal(after[i], before[i], LEG_BYTES);
+	}
+	perform(&legs_test, EFFECT_REPAIR, 2, 392, 16);
+	answer(&legs_test, 2, EVENT_REPAIRED, 2, -ERANGE);
+	perform(&legs_test, EFFECT_REPAIR, 3, UINT64_MAX, 2);
+	answer(&legs_test, 3, EVENT_REPAIRED, 3, -ERANGE);
+	perform(&legs_test, EFFECT_REPAIR, 4, 0, 400);
+	answer(&legs_test, 4, EVENT_REPAIRED, 4, 0);
+	port_test_read(test, "leg1", after[1], LEG_BYTES);
+	assert_memory_equal(after[1], before[0] + 8 * 512, 400 * 512);
+	legs_test_end(&legs_test);
+}
+
+/* Real block devices, in more than one piece. */
+static void test_repair_of_devices(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	struct port_test *test = legs_test.test;
+	struct loop_device legs[2];
+	const size_t size = 2 * 1024 * 1024 + 4096;
+	uint8_t *content = malloc(size), *found = malloc(size);
+	char line[512];
+	int length;
+
+	if (!loop_device_possible())
+		skip();
+	assert_true(content && found);
+	for (size_t i = 0; i < size; i++)
+		content[i] = (uint8_t)(i * 31 / 512 + i);
+	port_test_write(test, "first", content, size);
+	assert_int_equal(loop_device_make(test, "first", size, &legs[0]), 0);
+	assert_int_equal(loop_device_make(test, "second", size, &legs[1]), 0);
+	length = snprintf(line, sizeof(line),
+			  "0 %zu mirror userspace 4 " UUID
+			  " clustered-disk 8:9 8 2 %u:%u 0 %u:%u 0 1 handle_errors\n",
+			  size / 512, legs[0].major, legs[0].minor, legs[1].major, legs[1].minor);
+	port_test_write(test, "tables/mirror", line, (size_t)length);
+	perform(&legs_test, EFFECT_REPAIR, 1, 0, size / 512);
+	answer(&legs_test, 1, EVENT_REPAIRED, 1, 0);
+	port_test_read(test, "second", found, size);
+	assert_memory_equal(content, found, size);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 2, 0, 0);
+	answer(&legs_test, 2, EVENT_LEGS_FLUSHED, 2, 0);
+	legs_test_end(&legs_test);
+	loop_device_free(&legs[0]);
+	loop_device_free(&legs[1]);
+	free(content);
+	free(found);
+}
+
+static void test_wake_of_a_stand_in(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	struct stat status;
+
+	perform(&legs_test, EFFECT_WAKE, 0, 0, 0);
+	assert_int_equal(stat(port_test_path(legs_test.test, "tables/wake." UUID), &status), 0);
+	legs_test_end(&legs_test);
+}
+
+static unsigned long reads_of(const struct loop_device *device)
+{
+	unsigned long reads = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/stat", device->major, device->minor);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu", &reads), 1);
+	fclose(file);
+	return reads;
+}
+
+/* The device is read, not its cache, and the descriptors of the process stay. */
+static void test_wake_reads_the_device(void **state)
+{
+	struct port_test *test = *state;
+	struct loop_device device;
+	struct wakes *wakes = wakes_new();
+	unsigned long before;
+
+	if (!loop_device_possible())
+		skip();
+	assert_int_equal(loop_device_make(test, "disk", 65536, &device), 0);
+	for (int round = 0; round < 2; round++) {
+		before = reads_of(&device);
+		assert_int_equal(wakes_read(wakes, device.major, device.minor, 9, test->dir), 0);
+		for (int i = 0; i < 5000 && reads_of(&device) == before; i++)
+			poll(NULL, 0, 1);
+		assert_true(reads_of(&device) > before);
+	}
+	assert_true(fcntl(device.fd, F_GETFD) >= 0);
+	wakes_free(wakes);
+	loop_device_free(&device);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, port_test_setup, port_test_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_flush),
+	    TEST(test_flush_of_a_failed_leg),
+	    TEST(test_repair),
+	    TEST(test_repair_of_devices),
+	    TEST(test_wake_of_a_stand_in),
+	    TEST(test_wake_reads_the_device),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
