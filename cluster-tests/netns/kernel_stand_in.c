@@ -801,6 +801,18 @@ static int32_t input_ready(int32_t fd, int32_t events, void *data)
 	return 0;
 }
 
+/* With the names of all complaints, for who looks for one of them. */
+static void ready_print(void)
+{
+	struct json_object *event = event_new("ready", NULL), *kinds = json_object_new_array();
+
+	for (unsigned i = 0; i < KERNEL_COMPLAINTS_END; i++)
+		json_object_array_add(
+		    kinds, json_object_new_string(kernel_complaint_name((enum kernel_complaint)i)));
+	json_object_object_add(event, "complaints", kinds);
+	object_print(event);
+}
+
 /* --- start and end
  * ---------------------------------------------------------------------------------------------- */
 
@@ -905,7 +917,7 @@ int main(int argc, char **argv)
 	}
 	ret = stand_in_open(&stand_in, &options);
 	if (!ret) {
-		object_print(event_new("ready", NULL));
+		ready_print();
 		qb_loop_run(stand_in.loop);
 	} else {
 		fprintf(stderr, "%s: %s\n", argv[0], strerror(-ret));

@@ -240,10 +240,10 @@ def daemon_late(context):
     lab.sync_wait()
     lab.daemon_kill(lab.cluster[1])
     number = kernel.send("write", MIRROR, 5)
-    poll(lambda: kernel.complaints({"SERVER_LOST"}), 10, "the kernel notices that nobody listens")
+    poll(lambda: kernel.complaints({"server-lost"}), 10, "the kernel notices that nobody listens")
     lab.daemon_start(lab.cluster[1])
     kernel.wait(number, 20, "the write that waited for a daemon")
-    check(kernel.complaints({"RECONNECTED"}), "no reconnect")
+    check(kernel.complaints({"reconnected"}), "no reconnect")
     lab.clean_wait()
     lab.end_check()
 
@@ -259,7 +259,7 @@ def daemon_stopped_16_s(context):
     lab.writes_go_on([1], 10, "writes before the stop")
     daemon = lab.cluster[1].processes["daemon"]
     daemon.signal(signal.SIGSTOP)
-    poll(lambda: lab.kernels[1].complaints({"TIMEOUT"}), 20, "the kernel asks again", 0.2)
+    poll(lambda: lab.kernels[1].complaints({"timeout"}), 20, "the kernel asks again", 0.2)
     time.sleep(0.5)
     daemon.signal(signal.SIGCONT)
     lab.writes_go_on([1], 3, "writes go on without the next 15 s")
@@ -439,7 +439,7 @@ def leg_fails_on_one_node(context):
     kernel = lab.kernels[1]
     kernel.command("leg", MIRROR, 1, 1)
     held = kernel.send("write", MIRROR, 33)
-    poll(lambda: kernel.complaints({"LEG_FAILURE"}), 15, "the failing leg is noticed")
+    poll(lambda: kernel.complaints({"leg-failure"}), 15, "the failing leg is noticed")
     lab.load_wait(lab.load_start(2, nodes=[2, 3]))
     lab.no_lost_dirt_live_check()
     kernel.command("leg", MIRROR, 1, 0)

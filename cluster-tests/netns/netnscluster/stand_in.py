@@ -13,8 +13,8 @@ BLOCK_BYTES = 4096
 SECTOR_BYTES = 512
 NODE_SHIFT = 48
 # Complaints that mean lost or wrong data, whatever was killed.
-FATAL_COMPLAINTS = {"WRITE_UNMARKED", "WRITE_ONE_LEG", "NO_ROOM", "SHORT_REPLY", "BAD_NAME", "ANSWER_LOST",
-                    "LOG_FAILURE", "RESUME_FAILED"}
+FATAL_COMPLAINTS = {"write-unmarked", "write-one-leg", "no-room", "short-reply", "bad-name", "answer-lost",
+                    "log-failure", "resume-failed"}
 
 
 class CommandFailed(Exception):
@@ -38,6 +38,9 @@ class StandIn:
                 f"--records={records_dir}", f"--region-sectors={region_sectors}", f"--seed={seed}",
                 f"--version={version}", f"--leg-delay-us={leg_delay_us}"], stdin=subprocess.PIPE, stdout=answers)
         poll(lambda: self.event_seen("ready"), 10, f"{node.name}: stand-in kernel starts", interval=0.01)
+        # A kind that is spelled otherwise here would never be found.
+        self.kinds = set(self.events[0]["complaints"])
+        self.complaints(FATAL_COMPLAINTS)
 
     def read(self):
         with open(self.answers_path, "rb") as answers:
@@ -86,6 +89,8 @@ class StandIn:
 
     def complaints(self, kinds=None):
         """Complaints of these kinds (None: all), as text."""
+        if kinds is not None and not kinds <= self.kinds:
+            raise ValueError(f"no such complaints: {sorted(kinds - self.kinds)}")
         self.read()
         return [f"{self.node.name}: {event['kind']} {event['request']} region {event['region']} "
                 f"error {event['error']}"
