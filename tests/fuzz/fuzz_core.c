@@ -29,7 +29,9 @@
 #define STEPS_MAX   300
 #define IMAGE_BYTES (LOG_DEVICE_BITS_OFFSET + 512)
 
-static const char *const uuids[] = {"LVM-one", "LVM-two"};
+#define UUIDS 2
+
+static const char *const uuids[UUIDS] = {"LVM-one", "LVM-two"};
 static const char *const constructors[] = {
     "204800 clustered-core 1024",
     "204800 clustered-disk 253:4 1024",
@@ -46,8 +48,22 @@ struct pending_io {
 	uint64_t token;
 };
 
+/* The run directory: what a successor of the daemon finds. */
+struct run_copy {
+	uint8_t *meta; /* NULL: the log is not there */
+	size_t meta_bytes;
+	struct region_set bits[RUN_BITS_COUNT];
+	unsigned held_count;
+	struct {
+		luid_t luid;
+		struct region_set regions;
+	} held[RUN_INSTANCES_MAX];
+};
+
 struct play {
 	const uint8_t *at, *end;
+	struct core_config config;
+	struct run_copy run[UUIDS];
 	struct core *core, *twin;
 	uint64_t now_ns;
 	uint32_t next_seq;
@@ -122,6 +138,71 @@ static uint8_t take(struct play *play)
 	return play->at < play->end ? *play->at++ : 0;
 }
 
+/* --- the run directory
+ * ------------------------------------------------------------------------------------------- */
+
+static struct run_copy *run_find(struct play *play, const char *uuid)
+{
+	FUZZ_CHECK(uuid != NULL);
+	for (unsigned i = 0; i < UUIDS; i++)
+		if (strcmp(uuids[i], uuid) == 0)
+			return &play->run[i];
+	abort();
+}
+
+static struct region_set *run_held(struct run_copy *run, luid_t luid)
+{
+	for (unsigned i = 0; i < run->held_count; i++)
+		if (run->held[i].luid == luid)
+			return &run->held[i].regions;
+	FUZZ_CHECK(run->held_count < RUN_INSTANCES_MAX);
+	run->held[run->held_count].luid = luid;
+	return &run->held[run->held_count++].regions;
+}
+
+static void run_drop(struct run_copy *run)
+{
+	free(run->meta);
+	for (unsigned kind = 0; kind < RUN_BITS_COUNT; kind++)
+		region_set_fini(&run->bits[kind]);
+	for (unsigned i = 0; i < run->held_count; i++)
+		region_set_fini(&run->held[i].regions);
+	memset(run, 0, sizeof(*run));
+}
+
+static void run_drop_instance(struct run_copy *run, luid_t luid)
+{
+	for (unsigned i = 0; i < run->held_count; i++) {
+		if (run->held[i].luid != luid)
+			continue;
+		region_set_fini(&run->held[i].regions);
+		run->held[i] = run->held[--run->held_count];
+		memset(&run->held[run->held_count], 0, sizeof(run->held[0]));
+		return;
+	}
+}
+
+static void run_keep_meta(struct run_copy *run, const struct effect *effect)
+{
+	free(run->meta);
+	run->meta = malloc(effect->run_meta.size);
+	FUZZ_CHECK(run->meta != NULL);
+	memcpy(run->meta, effect->run_meta.bytes, effect->run_meta.size);
+	run->meta_bytes = effect->run_meta.size;
+}
+
+static void run_keep_bits(struct run_copy *run, const struct effect *effect)
+{
+	struct region_set *set = effect->run_bits.kind == RUN_HELD ? run_held(run, effect->run_bits.luid)
+								   : &run->bits[effect->run_bits.kind];
+	uint64_t end = effect->run_bits.first + effect->run_bits.count;
+
+	if (effect->run_bits.set)
+		region_set_add_range(set, effect->run_bits.first, end);
+	else
+		region_set_remove_range(set, effect->run_bits.first, end);
+}
+
 /* --- what comes out
  * ---------------------------------------------------------------------------------------------- */
 
@@ -186,8 +267,18 @@ static void check_effect(struct play *play, const struct effect *effect)
 	case EFFECT_RUN_BITS:
 		FUZZ_CHECK(effect->run_bits.kind < RUN_BITS_COUNT);
 		FUZZ_CHECK(effect->run_bits.first + effect->run_bits.count <= effect->run_bits.region_count);
+		run_keep_bits(run_find(play, effect->uuid), effect);
 		break;
-	case EFFECT_RUN_META: FUZZ_CHECK(effect->run_meta.size > 0); break;
+	case EFFECT_RUN_META:
+		FUZZ_CHECK(effect->run_meta.size > 0);
+		run_keep_meta(run_find(play, effect->uuid), effect);
+		break;
+	case EFFECT_RUN_DROP:
+		if (effect->run_drop.luid != 0)
+			run_drop_instance(run_find(play, effect->uuid), effect->run_drop.luid);
+		else
+			run_drop(run_find(play, effect->uuid));
+		break;
 	case EFFECT_LOG: FUZZ_CHECK(effect->log_line.text != NULL); break;
 	case EFFECT_STOPPED:
 		FUZZ_CHECK(effect->stopped.text != NULL);
@@ -624,6 +715,63 @@ static void do_run_log(struct play *play)
 		region_set_fini(&sets[i]);
 }
 
+static void restore(struct play *play, unsigned which)
+{
+	const struct run_copy *run = &play->run[which];
+	/* The core may write to the run directory while it reads what was there. */
+	struct region_set bits[RUN_BITS_COUNT] = {REGION_SET_EMPTY},
+			  held[RUN_INSTANCES_MAX] = {REGION_SET_EMPTY};
+	struct event event = {.type = EVENT_RUN_LOG};
+	uint8_t *meta = malloc(run->meta_bytes);
+
+	FUZZ_CHECK(meta != NULL);
+	memcpy(meta, run->meta, run->meta_bytes);
+	event.run_log.uuid = uuids[which];
+	event.run_log.meta = meta;
+	event.run_log.meta_bytes = run->meta_bytes;
+	for (unsigned kind = 0; kind < RUN_BITS_COUNT; kind++) {
+		region_set_copy(&bits[kind], &run->bits[kind]);
+		event.run_log.bits[kind] = kind == RUN_HELD ? NULL : &bits[kind];
+	}
+	event.run_log.instance_count = run->held_count;
+	for (unsigned i = 0; i < event.run_log.instance_count; i++) {
+		region_set_copy(&held[i], &run->held[i].regions);
+		event.run_log.instances[i].luid = run->held[i].luid;
+		event.run_log.instances[i].held = &held[i];
+	}
+	step(play, &event);
+	for (unsigned kind = 0; kind < RUN_BITS_COUNT; kind++)
+		region_set_fini(&bits[kind]);
+	for (unsigned i = 0; i < RUN_INSTANCES_MAX; i++)
+		region_set_fini(&held[i]);
+	free(meta);
+}
+
+/* The daemon is killed and started again, on the same boot or on another. */
+static void do_restart(struct play *play)
+{
+	uint8_t choice = take(play);
+
+	core_free(play->core);
+	core_free(play->twin);
+	play->config.incarnation += 10;
+	if (choice & 1) {
+		play->config.boot_id++;
+		for (unsigned i = 0; i < UUIDS; i++)
+			run_drop(&play->run[i]);
+	}
+	play->core = core_new(&play->config);
+	play->twin = core_new(&play->config);
+	FUZZ_CHECK(play->core != NULL && play->twin != NULL);
+	memset(play->asked, 0, sizeof(play->asked)); /* its kernel asks again */
+	play->io_count = 0;
+	play->view = 0;
+	play->own_sent = false;
+	for (unsigned i = 0; i < UUIDS; i++)
+		if (play->run[i].meta)
+			restore(play, i);
+}
+
 static void do_fence(struct play *play)
 {
 	uint8_t choice = take(play);
@@ -648,7 +796,7 @@ static void do_status(struct play *play)
 static void (*const actions[])(struct play *play) = {
     do_kernel,	do_kernel,	  do_kernel, do_kernel, do_deliver_own,	 do_deliver_own, do_deliver_record,
     do_view,	do_deliver_bytes, do_ring,   do_quorum, do_answer_io,	 do_answer_io,	 do_time,
-    do_control, do_tables,	  do_fence,  do_status, do_cluster_lost,
+    do_control, do_tables,	  do_fence,  do_status, do_cluster_lost, do_restart,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -674,6 +822,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	config.fencing = (enum fencing)(flags % 3);
 	config.run_state_lost = flags & 4;
 	config.repair_paused = flags & 8;
+	play.config = config;
 	play.core = core_new(&config);
 	play.twin = core_new(&config);
 	FUZZ_CHECK(play.core != NULL && play.twin != NULL);
@@ -683,6 +832,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int steps = 0; steps < STEPS_MAX && play.at < play.end && !play.stopped; steps++)
 		actions[take(&play) % (sizeof(actions) / sizeof(actions[0]))](&play);
 	bytes_writer_fini(&play.own);
+	for (unsigned i = 0; i < UUIDS; i++)
+		run_drop(&play.run[i]);
 	core_free(play.core);
 	core_free(play.twin);
 	return 0;
