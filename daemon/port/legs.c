@@ -335,7 +335,7 @@ void legs_perform(struct legs *legs, const struct effect *effect)
 			mirror_close(mirror, LEGS_CLOSE_WAIT_MS);
 		break;
 	case EFFECT_WAKE: legs_wake(legs, effect->uuid); break;
-	default: assert(!"not an effect for the legs");
+	default: assert(false); /* not an effect for the legs */
 	}
 }
 

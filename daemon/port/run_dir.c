@@ -726,7 +726,7 @@ int run_dir_perform(struct run_dir *dir, const struct effect *effect)
 	case EFFECT_RUN_META: error = perform_meta(dir, effect); break;
 	case EFFECT_RUN_BITS: error = perform_bits(dir, effect); break;
 	case EFFECT_RUN_DROP: error = perform_drop(dir, effect); break;
-	default: assert(!"not an effect for the run directory");
+	default: assert(false); /* not an effect for the run directory */
 	}
 	if (error)
 		break_state(dir, "cannot keep a change in the run directory", error);

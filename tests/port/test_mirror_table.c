@@ -87,8 +87,8 @@ static void test_malformed(void **state)
 	    "0 8192 mirror userspace 99999999999999999999 u clustered-core 2 1 8:0 0",
 	    "0 8192 mirror userspace 3 u clustered-core 2",
 	    "0 8192 mirror userspace 3 u clustered-core 2 0",
-	    "0 8192 mirror userspace 3 u clustered-core 2 9 8:0 0 8:0 0 8:0 0 8:0 0 8:0 0 8:0 0 8:0 0 8:0 0 "
-	    "8:0 0",
+	    "0 8 mirror userspace 3 u clustered-core 2 9 8:0 0 8:0 0 8:0 0 8:0 0 8:0 0 8:0 0 8:0 0 8:0 0 8:0 "
+	    "0",
 	    "0 8192 mirror userspace 3 u clustered-core 2 2 8:0 0",
 	    "0 8192 mirror userspace 3 u clustered-core 2 1 8:0",
 	    "0 8192 mirror userspace 3 u clustered-core 2 1 8:0 18446744073709551615",
