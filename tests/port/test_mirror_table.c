@@ -74,7 +74,8 @@ static void test_others(void **state)
 }
 
 /* The kernel takes eight (DM_KCOPYD_MAX_REGIONS). */
-#define NINE_LEGS "9 1:0 0 1:1 0 1:2 0 1:3 0 1:4 0 1:5 0 1:6 0 1:7 0 1:8 0"
+static const char nine_legs[] = "0 8192 mirror userspace 3 u clustered-core 2 "
+				"9 1:0 0 1:1 0 1:2 0 1:3 0 1:4 0 1:5 0 1:6 0 1:7 0 1:8 0";
 
 static void test_malformed(void **state)
 {
@@ -90,7 +91,7 @@ static void test_malformed(void **state)
 	    "0 8192 mirror userspace 99999999999999999999 u clustered-core 2 1 8:0 0",
 	    "0 8192 mirror userspace 3 u clustered-core 2",
 	    "0 8192 mirror userspace 3 u clustered-core 2 0",
-	    "0 8192 mirror userspace 3 u clustered-core 2 " NINE_LEGS,
+	    nine_legs,
 	    "0 8192 mirror userspace 3 u clustered-core 2 2 8:0 0",
 	    "0 8192 mirror userspace 3 u clustered-core 2 1 8:0",
 	    "0 8192 mirror userspace 3 u clustered-core 2 1 8:0 18446744073709551615",
