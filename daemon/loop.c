@@ -102,6 +102,7 @@ static void perform(struct loop *loop, const struct effect *effect)
 	case EFFECT_DEVICE_WRITE:
 	case EFFECT_DEVICE_CLOSE: log_disks_perform(loop->disks, effect); break;
 	case EFFECT_LEGS_FLUSH:
+	case EFFECT_LEGS_OPEN:
 	case EFFECT_LEGS_CLOSE:
 	case EFFECT_REPAIR:
 	case EFFECT_WAKE: legs_perform(loop->legs, effect); break;
@@ -310,7 +311,7 @@ static int ports_open(struct loop *loop, node_id_t node)
 	if (error == 0)
 		error = opened("legs", legs_open(&config, loop->mapper, &loop->legs));
 	if (error == 0)
-		error = opened("cluster", cluster_open(&config, &cluster, &loop->cluster));
+		error = cluster_open(&config, &cluster, &loop->cluster);
 	if (error == 0)
 		error = opened("control socket", control_open(&config, &source, &loop->control));
 	if (error == 0)

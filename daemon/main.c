@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Start and end of mirrorlogd. What happens between is in loop.c. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,20 +17,6 @@
 
 enum { STATUS_GOOD = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
-/* Until the start is over whoever started the daemon reads stderr, also from the background. */
-__attribute__((format(printf, 2, 3))) static void say(const struct options *options, const char *format, ...)
-{
-	char text[400];
-	va_list arguments;
-
-	va_start(arguments, format);
-	(void)vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	log_write(LOG_ERR, "%s", text);
-	if (!options->foreground)
-		fprintf(stderr, "mirrorlogd: %s\n", text);
-}
-
 /* Wait for corosync, as long as it takes: one that starts the daemon first has not done wrong. */
 static int node_id_wait(const struct options *options, node_id_t *ret_node)
 {
@@ -41,16 +26,16 @@ static int node_id_wait(const struct options *options, node_id_t *ret_node)
 
 	while ((error = cluster_node_id(corosync, ret_node)) == -ENOTCONN) {
 		if (!told) {
-			say(options, "waiting for corosync");
+			log_write(LOG_WARNING, "waiting for corosync");
 			process_status("waiting for corosync");
 		}
 		told = true;
 		(void)nanosleep(&second, NULL);
 	}
 	if (error == -EOPNOTSUPP)
-		say(options, "--cluster=corosync is not built in; choose --cluster=none");
+		log_write(LOG_ERR, "--cluster=corosync is not built in; choose --cluster=none");
 	else if (error != 0)
-		say(options, "cannot ask corosync for the node id: %s", strerror(-error));
+		log_write(LOG_ERR, "cannot ask corosync for the node id: %s", strerror(-error));
 	return error;
 }
 
@@ -79,13 +64,12 @@ static int serve(const struct options *options, struct run_dir *run_dir, bool ru
 			  options->run_dir);
 	if (node_id_wait(options, &node) != 0)
 		return STATUS_FAILED;
-	if (loop_open(options, node, run_dir, run_state_lost, &loop) != 0) {
-		say(options, "cannot start; the log says why");
+	if (loop_open(options, node, run_dir, run_state_lost, &loop) != 0)
 		return STATUS_FAILED;
-	}
 	log_write(LOG_NOTICE, "mirrorlogd %s: node %u, cluster %s, fencing %s", MIRRORLOGD_VERSION, node,
 		  options_cluster_name(options->cluster), options_fencing_name(options->fencing));
 	fencing_warn(options);
+	log_started();
 	process_ready();
 	process_status("serving");
 	orderly = loop_run(loop);
@@ -100,8 +84,8 @@ static int with_run_dir(const struct options *options)
 	int error = run_dir_open(options->run_dir, &run_dir, &run_state_lost), status;
 
 	if (error != 0) {
-		say(options, "run directory %s: %s", options->run_dir,
-		    error == -EBUSY ? "another daemon uses it" : strerror(-error));
+		log_write(LOG_ERR, "run directory %s: %s", options->run_dir,
+			  error == -EBUSY ? "another daemon uses it" : strerror(-error));
 		return STATUS_FAILED;
 	}
 	status = serve(options, run_dir, run_state_lost);
@@ -116,17 +100,18 @@ static int with_pid_file(const struct options *options)
 
 	error = process_pidfile_lock(options->pid_file, &holder);
 	if (error == -EEXIST) {
-		say(options, "already running (%s is locked by process %d)", options->pid_file, (int)holder);
+		log_write(LOG_ERR, "already running (%s is locked by process %d)", options->pid_file,
+			  (int)holder);
 		return STATUS_FAILED;
 	}
 	if (error != 0) {
-		say(options, "pid file %s: %s", options->pid_file, strerror(-error));
+		log_write(LOG_ERR, "pid file %s: %s", options->pid_file, strerror(-error));
 		return STATUS_FAILED;
 	}
 	process_protect();
 	error = log_thread_start();
 	if (error != 0)
-		say(options, "no thread for the log: %s", strerror(-error));
+		log_write(LOG_ERR, "no thread for the log: %s", strerror(-error));
 	status = with_run_dir(options);
 	process_pidfile_unlock();
 	return status;

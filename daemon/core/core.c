@@ -224,7 +224,9 @@ void core_step(struct core *core, const struct event *event, struct effects *ret
 	core->now_ns = event->now_ns;
 	switch (event->type) {
 	case EVENT_RUN_LOG: run_state_restore(core, &event->run_log); break;
-	case EVENT_TABLES: run_state_tables(core, event->tables.tables, event->tables.count); break;
+	case EVENT_TABLES:
+		run_state_tables(core, event->tables.tables, event->tables.count, event->tables.asked_ns);
+		break;
 	case EVENT_KERNEL:
 		core->counters.requests++;
 		kernel_request(core, &event->kernel);

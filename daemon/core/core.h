@@ -121,6 +121,8 @@ struct event {
 		struct {
 			const struct table *tables;
 			size_t count;
+			uint64_t asked_ns; /* when device-mapper was asked: later tables are not missing from
+					      the answer */
 		} tables;
 		struct ulog_request kernel;
 		struct {
@@ -177,6 +179,8 @@ enum effect_type {
 	EFFECT_DEVICE_WRITE, /* write the extents, durable when answered */
 	EFFECT_DEVICE_CLOSE, /* no answer; nothing is in flight */
 	EFFECT_LEGS_FLUSH, /* flush the write caches of all legs of the live table of this log (hazard B7) */
+	EFFECT_LEGS_OPEN,  /* the table of this log is live: find out its legs. No answer. A `dmsetup remove`
+			    * hides  the table before it suspends it, and the last flush needs them */
 	EFFECT_LEGS_CLOSE, /* close every descriptor of legs of this log (hazard A14); nothing is in flight */
 	EFFECT_REPAIR,	   /* copy first leg to all others, O_DIRECT, flush */
 	EFFECT_WAKE, /* read one sector of the live mirror, O_DIRECT, from a helper thread (hazard B1) */

@@ -60,6 +60,7 @@ struct instance {
 	bool tainted;	     /* came back from a reconnect that nothing is known of (hazards A2, A10) */
 	bool reconnect_open; /* CTR of a reconnect answered, RESUME not yet */
 	uint64_t reconnect_until_ns;
+	uint64_t introduced_ns;	     /* when the kernel first named it */
 	uint64_t failure_generation; /* as in the replicated state, kept for the next speech */
 	bool has_work;		     /* a region was handed out for recovery and not reported yet */
 	region_t work;
@@ -386,7 +387,7 @@ void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id);
 
 /* run_state.c */
 void run_state_restore(struct core *core, const struct run_log *run_log);
-void run_state_tables(struct core *core, const struct table *tables, size_t count);
+void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns);
 void run_state_meta(struct core *core, struct log *log);
 void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,
 		   const struct region_set *regions, bool set);

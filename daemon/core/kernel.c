@@ -146,6 +146,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		log->mirror_due = true;
 		run_state_mirror(core, log);
 		run_state_meta(core, log);
+		effect_add_log(core, EFFECT_LEGS_OPEN, log);
 		core_log(core, LOG_INFO, "log %s: resumed, %llu of %llu regions out of sync", log->uuid,
 			 (unsigned long long)region_set_count(&log->unsynced),
 			 (unsigned long long)log->shape.region_count);

@@ -142,7 +142,6 @@ struct instance *instance_add(struct core *core, struct log *log, luid_t luid)
 	struct instance *instance = calloc(1, sizeof(*instance));
 	unsigned count = 0;
 
-	(void)core;
 	for (struct instance *it = TAILQ_FIRST(&log->instances); it; it = TAILQ_NEXT(it, entry))
 		count++;
 	if (!instance || count >= PARTICIPANT_INSTANCES_MAX) {
@@ -150,6 +149,7 @@ struct instance *instance_add(struct core *core, struct log *log, luid_t luid)
 		return NULL;
 	}
 	instance->luid = luid;
+	instance->introduced_ns = core->now_ns;
 	TAILQ_INSERT_TAIL(&log->instances, instance, entry);
 	return instance;
 }

@@ -210,8 +210,11 @@ void marks_committed(struct core *core, struct log *log)
 {
 	struct world_log *world = log_world(core, log);
 	const struct participant *self = log_self(core, log);
+	uint64_t batch;
 
 	if (!world || !self || world->shape.disk || !core->active)
 		return;
-	log->batch_committed = core_log_committed(core, world, self);
+	batch = core_log_committed(core, world, self);
+	if (batch > log->batch_committed)
+		log->batch_committed = batch;
 }

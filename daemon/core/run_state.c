@@ -8,7 +8,8 @@
 
 #define META_VERSION 1
 
-/* The size of the bit files must cover what is set, also while a table of another size is about to be resumed. */
+/* The size of the bit files must cover what is set, also while a table of another size is about to be
+ * resumed. */
 static uint64_t bits_size(const struct log *log, uint64_t end)
 {
 	return end > log->shape.region_count ? end : log->shape.region_count;
@@ -150,6 +151,7 @@ static int meta_decode(struct core *core, struct log *log, const struct run_log 
 void run_state_restore(struct core *core, const struct run_log *run_log)
 {
 	struct log *log = log_get(core, run_log->uuid);
+	struct instance *instance;
 
 	if (!log)
 		return;
@@ -164,7 +166,7 @@ void run_state_restore(struct core *core, const struct run_log *run_log)
 		return;
 	}
 	for (unsigned i = 0; i < run_log->instance_count; i++) {
-		struct instance *instance = instance_find(log, run_log->instances[i].luid);
+		instance = instance_find(log, run_log->instances[i].luid);
 
 		if (!instance)
 			continue;
@@ -179,6 +181,10 @@ void run_state_restore(struct core *core, const struct run_log *run_log)
 	region_set_subtract(&log->linger_young, &log->pending);
 	region_set_union_with(&log->pending, run_log->bits[RUN_MARKED]);
 	log->linger_due_ns = core->now_ns + core->config.linger_ns;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		instance->introduced_ns = 0;
+	if (log_resumed_instance(log))
+		effect_add_log(core, EFFECT_LEGS_OPEN, log);
 	log_poke(core, log);
 }
 
@@ -199,7 +205,7 @@ static bool table_of(const struct table *tables, size_t count, const char *uuid,
 
 /* DTR and POSTSUSPEND are not sent again when nobody listened: speak for the tables that could not (hazard
  * B3). */
-void run_state_tables(struct core *core, const struct table *tables, size_t count)
+void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns)
 {
 	struct log *log;
 
@@ -209,6 +215,10 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 
 		for (instance = TAILQ_FIRST(&log->instances); instance; instance = next) {
 			next = TAILQ_NEXT(instance, entry);
+			/* A table under construction is in no list yet, and its DTR cannot be lost before its
+			 * CTR. */
+			if (instance->introduced_ns >= asked_ns || instance->state == INSTANCE_CONSTRUCTED)
+				continue;
 			if (!found) {
 				core_log(core, LOG_NOTICE, "log %s: its table went while nobody listened",
 					 log->uuid);

@@ -115,7 +115,6 @@ void suspend_tick(struct core *core, struct log *log)
 		next = TAILQ_NEXT(instance, entry);
 		if (instance->state == INSTANCE_PRESUSPENDED && !log->repairing &&
 		    kernel_waits(log, instance->luid, ULOG_PRESUSPEND)) {
-			effect_add_log(core, EFFECT_LEGS_CLOSE, log);
 			waiting_reply_all(core, log, instance->luid, ULOG_PRESUSPEND, 0);
 		}
 		if (instance->state != INSTANCE_SUSPENDING)

@@ -5,8 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define SECTORS_PER_KIB 2
-#define CELL_BYTES	24
+#define CELL_BYTES 24
 
 static struct json_object *member(struct json_object *object, const char *key)
 {
@@ -68,7 +67,7 @@ static void node_print(FILE *out, struct json_object *status)
 
 	fprintf(out, "node %" PRIu64 ": %s\n", number(status, "node"), cluster);
 	if (*text(status, "waits_for") != '\0')
-		fprintf(out, "  waits for %s\n", text(status, "waits_for"));
+		fprintf(out, "  %s\n", text(status, "waits_for"));
 }
 
 static void nodes_print(FILE *out, struct json_object *nodes)
@@ -133,7 +132,7 @@ static void waits_print(FILE *out, struct json_object *logs)
 		struct json_object *log = json_object_array_get_idx(logs, i);
 
 		if (*text(log, "waits_for") != '\0')
-			fprintf(out, "\n%s waits for %s\n", text(log, "uuid"), text(log, "waits_for"));
+			fprintf(out, "\n%s: %s\n", text(log, "uuid"), text(log, "waits_for"));
 	}
 }
 

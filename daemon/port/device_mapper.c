@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "daemon/port/log.h"
 #include "daemon/port/table_list.h"
@@ -25,6 +26,7 @@ struct mapper_job {
 	struct device_mapper *mapper;
 	struct mirror_table *tables;
 	size_t table_count;
+	uint64_t asked_ns; /* CLOCK_BOOTTIME, as the events' */
 	int error;
 	/* A question for one log: */
 	char uuid[LOG_UUID_BYTES];
@@ -44,6 +46,10 @@ static void mapper_job_run(struct job *job)
 {
 	struct mapper_job *mapper_job = (struct mapper_job *)job;
 
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	mapper_job->asked_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 	mapper_job->error = table_list_read(mapper_job->mapper->config.tables_dir, &mapper_job->tables,
 					    &mapper_job->table_count);
 }
@@ -61,7 +67,10 @@ static struct mapper_job *mapper_job_new(struct device_mapper *mapper, void (*fi
 static void tables_tell(const struct mapper_job *job)
 {
 	struct table *tables = port_alloc((job->table_count + 1) * sizeof(*tables));
-	struct event event = {.type = EVENT_TABLES, .tables = {.tables = tables, .count = job->table_count}};
+	struct event event = {
+	    .type = EVENT_TABLES,
+	    .tables = {.tables = tables, .count = job->table_count, .asked_ns = job->asked_ns},
+	};
 
 	for (size_t i = 0; i < job->table_count; i++) {
 		tables[i] = (struct table){

@@ -238,6 +238,15 @@ static struct mirror *mirror_need(struct legs *legs, const char *uuid)
 	return mirror;
 }
 
+static void mirror_find_table(struct mirror *mirror)
+{
+	if (mirror->set || mirror->finding)
+		return;
+	mirror->finding = true;
+	device_mapper_find(mirror->legs->mapper, mirror->uuid, table_found,
+			   finding_new(mirror->legs, mirror->uuid));
+}
+
 static void legs_work(struct legs *legs, const struct effect *effect)
 {
 	struct mirror *mirror = mirror_need(legs, effect->uuid);
@@ -256,10 +265,7 @@ static void legs_work(struct legs *legs, const struct effect *effect)
 		return;
 	}
 	STAILQ_INSERT_TAIL(&mirror->waiting, job, entry);
-	if (!mirror->finding) {
-		mirror->finding = true;
-		device_mapper_find(legs->mapper, effect->uuid, table_found, finding_new(legs, effect->uuid));
-	}
+	mirror_find_table(mirror);
 }
 
 /* --- waking the kernel --- */
@@ -329,6 +335,7 @@ void legs_perform(struct legs *legs, const struct effect *effect)
 	switch (effect->type) {
 	case EFFECT_LEGS_FLUSH:
 	case EFFECT_REPAIR: legs_work(legs, effect); break;
+	case EFFECT_LEGS_OPEN: mirror_find_table(mirror_need(legs, effect->uuid)); break;
 	case EFFECT_LEGS_CLOSE:
 		mirror = mirror_find(legs, effect->uuid);
 		if (mirror)

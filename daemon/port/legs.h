@@ -2,7 +2,8 @@
 /*
  * The legs of mirrors: EFFECT_LEGS_FLUSH, _LEGS_CLOSE, EFFECT_REPAIR, EFFECT_WAKE.
  *
- * Legs come from the live table of the log as device-mapper has it. They are opened when first needed and
+ * Legs come from the live table of the log as device-mapper has it at EFFECT_LEGS_OPEN, or when first needed. They are
+ * opened when first needed and
  * kept open until EFFECT_LEGS_CLOSE or an error. One thread a log (hazard B4).
  */
 #ifndef DAEMON_PORT_LEGS_H
@@ -20,6 +21,7 @@ int legs_open(const struct port_config *config, struct device_mapper *mapper, st
  * All need effect->uuid.
  * EFFECT_LEGS_FLUSH: answered by EVENT_LEGS_FLUSHED; begun after the call (hazard B7). -ENODEV: no live table
  * of this log, or no device-mapper; else the first error of a leg, every leg having been tried.
+ * EFFECT_LEGS_OPEN: no answer; what cannot be found is looked for again when it is needed.
  * EFFECT_REPAIR: answered by EVENT_REPAIRED after the copy is flushed. Sectors are those of the mirror
  * target. -ENODEV as above; -ERANGE: beyond the end of the target. EFFECT_LEGS_CLOSE: as EFFECT_DEVICE_CLOSE
  * (log_disk.h). EFFECT_WAKE: no answer. At most one read of a mirror is under way at any time, and

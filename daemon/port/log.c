@@ -13,6 +13,7 @@
 #define BLACKBOX_BYTES (512 * 1024)
 
 static pthread_mutex_t line_mutex = PTHREAD_MUTEX_INITIALIZER;
+static bool stderr_at_start; /* a process has one log */
 
 /* Our own lines down to `priority`; of libqb, which logs each ring buffer, what is wrong only. */
 static int target_filter(int32_t target, uint8_t priority)
@@ -34,21 +35,37 @@ static void blackbox_start(void)
 		log_write(LOG_WARNING, "no flight recorder: `mirrorlogctl dump` will have nothing to show");
 }
 
+static int target_start(int32_t target, uint8_t priority)
+{
+	int error;
+
+	qb_log_filter_ctl(target, QB_LOG_FILTER_CLEAR_ALL, QB_LOG_FILTER_FILE, "*", LOG_TRACE);
+	error = target_filter(target, priority);
+	return error != 0 ? error : qb_log_ctl(target, QB_LOG_CONF_ENABLED, QB_TRUE);
+}
+
 int log_start(bool to_stderr)
 {
-	int32_t target = to_stderr ? QB_LOG_STDERR : QB_LOG_SYSLOG;
-	int32_t other = to_stderr ? QB_LOG_SYSLOG : QB_LOG_STDERR;
+	int error;
 
 	qb_log_init("mirrorlogd", LOG_DAEMON, LOG_INFO);
-	(void)qb_log_ctl(other, QB_LOG_CONF_ENABLED, QB_FALSE);
-	qb_log_filter_ctl(target, QB_LOG_FILTER_CLEAR_ALL, QB_LOG_FILTER_FILE, "*", LOG_TRACE);
-	if (target_filter(target, to_stderr ? LOG_DEBUG : LOG_INFO) != 0)
+	(void)qb_log_ctl(QB_LOG_SYSLOG, QB_LOG_CONF_ENABLED, QB_FALSE);
+	qb_log_format_set(QB_LOG_STDERR, to_stderr ? "%T %7p %b" : "mirrorlogd: %b");
+	error = target_start(QB_LOG_STDERR, to_stderr ? LOG_DEBUG : LOG_WARNING);
+	if (error == 0 && !to_stderr)
+		error = target_start(QB_LOG_SYSLOG, LOG_INFO);
+	if (error != 0)
 		return -ENOMEM;
-	if (to_stderr)
-		qb_log_format_set(target, "%T %7p %b");
-	(void)qb_log_ctl(target, QB_LOG_CONF_ENABLED, QB_TRUE);
+	stderr_at_start = !to_stderr;
 	blackbox_start();
 	return 0;
+}
+
+void log_started(void)
+{
+	if (stderr_at_start)
+		(void)qb_log_ctl(QB_LOG_STDERR, QB_LOG_CONF_ENABLED, QB_FALSE);
+	stderr_at_start = false;
 }
 
 int log_thread_start(void)

@@ -12,10 +12,14 @@
 #include <syslog.h>
 
 /*
- * Start logging. `to_stderr`: all down to LOG_DEBUG goes to stderr, nothing to syslog. Main thread, once;
- * before it, log_write() goes nowhere. Returns 0, or -ENOMEM.
+ * Start logging. `to_stderr`: all down to LOG_DEBUG goes to stderr, nothing to syslog. Otherwise warnings and
+ * errors go to both until log_started(): somebody may be watching the start. Main thread, once; before it,
+ * log_write() goes nowhere. Returns 0, or -ENOMEM.
  */
 int log_start(bool to_stderr);
+
+/* The start is over: without `to_stderr` nothing more goes to stderr. Main thread. */
+void log_started(void);
 
 /* Start the thread that writes to syslog: after the daemon is in the background, for threads do not survive a
  * fork. Returns 0 or a negative errno. */

@@ -68,6 +68,7 @@ static void recover_all(struct small_cluster *cluster, node_id_t node, luid_t lu
 		assert_answered(cluster, node,
 				small_region(cluster, node, ULOG_SET_REGION_SYNC, luid,
 					     small_reply_u64(cluster, node, seq, 1)));
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_FLUSH, luid, NULL, 0));
 	}
 	small_advance(cluster, 1000000000);
 }
