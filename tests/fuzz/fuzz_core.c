@@ -687,6 +687,7 @@ static void do_tables(struct play *play)
 
 	event.tables.tables = tables;
 	event.tables.count = (choice >> 6) % 3;
+	event.tables.asked_ns = play->now_ns;
 	step(play, &event);
 }
 
