@@ -391,6 +391,19 @@ static void stand_in_run(void *data)
 /* --- descriptors
  * ------------------------------------------------------------------------------------------------ */
 
+static void malformed_reply(struct stand_in *stand_in, const struct ulog_reply *reply)
+{
+	struct json_object *event;
+
+	stand_in->malformed_replies++;
+	if (reply->error)
+		return;
+	stand_in->malformed_accepted++;
+	event = event_new("malformed_accepted", NULL);
+	number_add(event, "number", reply->seq - MALFORMED_SEQ_FIRST);
+	object_print(event);
+}
+
 static int32_t netlink_ready(int32_t fd, int32_t events, void *data)
 {
 	struct stand_in *stand_in = data;
@@ -406,8 +419,7 @@ static int32_t netlink_ready(int32_t fd, int32_t events, void *data)
 			json_object_object_add(event, "error", json_object_new_string(strerrorname_np(-ret)));
 			object_print(event);
 		} else if (reply.seq >= MALFORMED_SEQ_FIRST) {
-			stand_in->malformed_replies++;
-			stand_in->malformed_accepted += reply.error == 0;
+			malformed_reply(stand_in, &reply);
 		} else {
 			stand_in->replies++;
 			if (reply.bare)
@@ -609,7 +621,7 @@ static int read_command(struct stand_in *stand_in, struct command *command)
 	return load_submit(&command->mirror->load, false, argument(command, 1), command->id, now_ns());
 }
 
-/* start NAME SEED IO_PER_SECOND DURATION_MS FIRST_BLOCK BLOCK_COUNT DEPTH READ_PERCENT */
+/* start NAME SEED IO_PER_SECOND DURATION_MS FIRST_BLOCK BLOCK_COUNT STEP DEPTH READ_PERCENT */
 static int start_command(struct stand_in *stand_in, struct command *command)
 {
 	uint64_t rate = argument(command, 2);
@@ -618,12 +630,13 @@ static int start_command(struct stand_in *stand_in, struct command *command)
 				 .duration_ns = argument(command, 3) * MS_NS,
 				 .first_block = argument(command, 4),
 				 .block_count = argument(command, 5),
-				 .depth = (unsigned)argument(command, 6),
-				 .read_percent = (unsigned)argument(command, 7),
+				 .step = argument(command, 6),
+				 .depth = (unsigned)argument(command, 7),
+				 .read_percent = (unsigned)argument(command, 8),
 				 .command = command->id};
 
 	(void)stand_in;
-	if (command->count < 8 || !rate)
+	if (command->count < 9 || !rate)
 		return -EINVAL;
 	return load_start(&command->mirror->load, &plan, now_ns());
 }

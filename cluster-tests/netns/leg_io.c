@@ -194,9 +194,9 @@ bool leg_io_busy(const struct leg_io *io, const struct leg *leg)
 {
 	const struct leg_operation *operation;
 
-	TAILQ_FOREACH(operation, &io->operations, entry)
-	if (operation->leg == leg)
-		return true;
+	TAILQ_FOREACH (operation, &io->operations, entry)
+		if (operation->leg == leg)
+			return true;
 	return false;
 }
 

@@ -83,8 +83,8 @@ int load_start(struct load *load, const struct load_plan *plan, uint64_t now_ns)
 {
 	if (load->running)
 		return -EBUSY;
-	if (!plan->block_count || plan->block_count > load->records.count ||
-	    plan->first_block > load->records.count - plan->block_count || !plan->depth)
+	if (!plan->block_count || !plan->depth || !plan->step || plan->first_block >= load->records.count ||
+	    plan->block_count - 1 > (load->records.count - 1 - plan->first_block) / plan->step)
 		return -EINVAL;
 	load->plan = *plan;
 	load->running = true;
@@ -103,8 +103,8 @@ bool load_run(struct load *load, uint64_t now_ns)
 	if (!load->running)
 		return false;
 	while (now_ns < load->end_ns && load->next_ns <= now_ns && load->in_flight < load->plan.depth) {
-		uint64_t block =
-		    load->plan.first_block + (uint64_t)nrand48(load->random) % load->plan.block_count;
+		uint64_t block = load->plan.first_block +
+				 (uint64_t)nrand48(load->random) % load->plan.block_count * load->plan.step;
 		bool write = (unsigned)nrand48(load->random) % 100 >= load->plan.read_percent;
 
 		/* A block that is being written is left out, that is no error. */

@@ -19,8 +19,8 @@ struct load_plan {
 	uint64_t seed;
 	uint64_t interval_ns; /* between two submissions */
 	uint64_t duration_ns;
-	uint64_t first_block, block_count;
-	unsigned depth; /* most I/O in flight */
+	uint64_t first_block, block_count, step; /* the blocks first, first + step, first + 2 * step ... */
+	unsigned depth;				 /* most I/O in flight */
 	unsigned read_percent;
 	uint64_t command; /* its end is reported under this number */
 };

@@ -26,7 +26,7 @@ enum fault {
 	FAULT_TRUNCATED,     /* the datagram ends early */
 	FAULT_CONNECTOR_LEN, /* cn_msg.len says more than there is */
 	FAULT_DATA_SIZE,     /* data_size says more than there is, up to values that overflow a sum */
-	FAULT_TYPE,	     /* a request type that does not exist */
+	FAULT_TYPE, /* a request type that does not exist, in the bits that DM_ULOG_REQUEST_TYPE() takes */
 	FAULT_VERSION,
 	FAULT_UUID_ENDLESS,
 	FAULT_UUID_EMPTY,
@@ -106,13 +106,13 @@ static void fault_apply(struct message *message, enum fault fault, uint64_t regi
 
 	message_data_set(message, DM_ULOG_SET_REGION_SYNC, region, sizeof(region));
 	switch (fault) {
-	case FAULT_TRUNCATED: message->size = draw(random, (unsigned)message->size); break;
+	case FAULT_TRUNCATED: message->size = 1 + draw(random, (unsigned)message->size - 1); break;
 	case FAULT_CONNECTOR_LEN: message->connector->len = (uint16_t)(0x8000u + draw(random, 0x7fff)); break;
 	case FAULT_DATA_SIZE:
 		message->request->data_size = draw(random, 2) ? UINT32_MAX - draw(random, 400) : 17;
 		break;
 	case FAULT_TYPE:
-		message->request->request_type = draw(random, 2) ? 0 : 18 + draw(random, 10000);
+		message->request->request_type = draw(random, 2) ? 0 : 18 + draw(random, 256 - 18);
 		break;
 	case FAULT_VERSION: message->request->version = draw(random, 2) ? 0 : 4 + draw(random, 10000); break;
 	case FAULT_UUID_ENDLESS: memset(message->request->uuid, 'u', sizeof(message->request->uuid)); break;
@@ -143,6 +143,7 @@ int malformed_send(int fd, const char *uuid, luid_t luid, uint64_t region_count,
 		fault_apply(&message, (enum fault)(i % FAULTS), region_count, random);
 		/* netlink itself refuses an empty datagram; the header is not looked at by it. */
 		message.netlink.nlmsg_len = (uint32_t)message.size;
+		message.netlink.nlmsg_type = NLMSG_DONE;
 		if (i % FAULTS != FAULT_NOISE && message.size >= sizeof(message.netlink))
 			memcpy(message.bytes, &message.netlink, sizeof(message.netlink));
 		ret = ulog_wire_send_bytes(fd, message.bytes, message.size);

@@ -11,7 +11,7 @@ from netnscluster import log_image
 from netnscluster.cluster import CONSENSUS_MS, TOKEN_MS, Cluster, poll
 from netnscluster.loop_device import LoopDevice
 from netnscluster.stand_in import (BLOCK_BYTES, FATAL_COMPLAINTS, PORT, SECTOR_BYTES, Records, StandIn,
-                                   content_faults)
+                                   content_faults, tag_text)
 
 MIRROR = "mirror"
 UUID = "LVM-netns-test"
@@ -172,11 +172,20 @@ class Lab:
         for i in nodes or self.alive():
             poll(lambda i=i: self.synced(i) == (self.regions, self.regions), seconds, f"n{i}: all in sync", 0.2)
 
-    def load_start(self, seconds, nodes=None, rate=200, depth=8, read_percent=10, first=0, count=None):
-        """Random reads and writes in the background. Returns what load_wait() wants."""
-        return [(i, self.kernels[i].send("start", MIRROR, self.context.random.getrandbits(32), rate,
-                                         int(seconds * 1000), first, count or self.blocks, depth, read_percent))
-                for i in (nodes or self.alive())]
+    def load_start(self, seconds, nodes=None, rate=200, depth=8, read_percent=10, shift=0):
+        """Random reads and writes in the background, to all regions. Returns what load_wait() wants.
+
+        No two nodes write the same block at the same time: nobody would order the two writes on the two legs. `shift`
+        changes which blocks are whose; only when no other load is running.
+        """
+        started = []
+        for i in nodes or self.alive():
+            first = (i + shift) % self.node_count
+            count = (self.blocks - first + self.node_count - 1) // self.node_count
+            started.append((i, self.kernels[i].send(
+                "start", MIRROR, self.context.random.getrandbits(32), rate, int(seconds * 1000), first, count,
+                self.node_count, depth, read_percent)))
+        return started
 
     def load_wait(self, started, seconds=60):
         answers = {}
@@ -270,6 +279,25 @@ class Lab:
         size = self.region_bytes
         return {r for r in range(self.regions) if first[r * size:(r + 1) * size] != second[r * size:(r + 1) * size]}
 
+    def difference_text(self):
+        """Which blocks of the legs differ, and who wrote them there when."""
+        legs = [leg.read() for leg in self.legs]
+        records = self.records()
+        lines = []
+        for block in range(self.blocks):
+            pair = [leg[block * BLOCK_BYTES:(block + 1) * BLOCK_BYTES] for leg in legs]
+            if pair[0] == pair[1] or len(lines) == 5:
+                continue
+            written = {node: record.entry(block) for node, record in records.items() if record.entry(block)[0]}
+            lines.append(f"region {block * BLOCK_BYTES // self.region_bytes} block {block}: "
+                         f"{' / '.join(tag_text(block, data) for data in pair)}; "
+                         f"begun, acknowledged, from, to: {written}")
+        return "\n".join(lines)
+
+    def legs_equal_check(self, when):
+        different = sorted(self.different_regions())
+        check(not different, f"{when}: legs differ in regions {different[:10]}\n{self.difference_text()}")
+
     def dirty_regions(self):
         return log_image.dirty_regions(self.log.read(), self.regions)
 
@@ -300,7 +328,7 @@ class Lab:
         """The end of each test: deactivated everywhere in order, legs equal, log device clean, contents as written."""
         self.daemons_check()
         self.deactivate()
-        check(not self.different_regions(), f"legs differ in regions {sorted(self.different_regions())[:10]}")
+        self.legs_equal_check("deactivated")
         if self.log_kind == "disk":
             check(not self.dirty_regions(), f"log device dirty: {sorted(self.dirty_regions())[:10]}")
         self.content_check()

@@ -139,6 +139,14 @@ def tag_of(block, data):
     return tag >> NODE_SHIFT, tag & ((1 << NODE_SHIFT) - 1)
 
 
+def tag_text(block, data):
+    try:
+        tag = tag_of(block, data)
+    except ValueError as error:
+        return str(error)
+    return f"write {tag[1]} of node {tag[0]}" if tag else "zeroes"
+
+
 def content_faults(data, records, deaths):
     """What is wrong with the content of a leg, given the records {node id: Records} of all nodes that ever wrote, and
     when the dead ones died (CLOCK_BOOTTIME).
