@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A cluster with daemons, stand-in kernels and one mirror on shared disks, and the checks on it."""
 
-import json
 import pathlib
 import re
 import signal
@@ -140,11 +139,9 @@ class Lab:
     def alive(self):
         return sorted(self.kernels)
 
-    def ctl_status(self, node):
-        """What mirrorlogctl says, as an object."""
-        done = node.run(self.context.ctl, "--run-dir=/run/mirrorlogd", "status", "--json")
-        check(done.returncode == 0, f"{node.name}: mirrorlogctl status: {done.stderr.strip()}")
-        return json.loads(done.stdout)
+    def ctl(self, node, *arguments):
+        done = node.run(self.context.ctl, "--run-dir=/run/mirrorlogd", *arguments)
+        return done.stdout + done.stderr
 
     # --- the mirror
 
@@ -346,8 +343,17 @@ class Lab:
             check(daemon.popen.returncode == 0, f"{node.name}: daemon ended with {daemon.popen.returncode}:\n"
                                                 f"{daemon.log_text()[-3000:]}")
 
-    def logs_tail(self, lines=25):
+    def state_text(self, lines=25):
+        """For who looks for the cause of a failure: what all are doing, and the ends of their logs."""
         text = []
+        for i, kernel in self.kernels.items():
+            text.append(f"--- n{i}: the kernel")
+            try:
+                text.append(str(kernel.info(MIRROR)))
+            except Exception as error:
+                text.append(str(error))
+            if "daemon" in self.cluster[i].processes:
+                text += [f"--- n{i}: mirrorlogctl status", self.ctl(self.cluster[i], "status")]
         for path in sorted(self.work_dir.glob("n*.log")):
             tail = path.read_text(errors="replace").splitlines()[-lines:]
             if tail and "corosync" not in path.name:
