@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The replicated state: what each record does to it, and its bytes. */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+
+#include "daemon/core/world.h"
+
+static const struct log_shape disk_shape = {
+    .disk = true, .length_sectors = 204800, .region_size_sectors = 1024, .region_count = 200};
+static const struct log_shape core_shape = {
+    .length_sectors = 204800, .region_size_sectors = 1024, .region_count = 200};
+
+/* Nodes 1 to 3, ready. */
+static void world_begin(struct world *world)
+{
+	world_init(world);
+	world->next_number = 7;
+	for (node_id_t id = 1; id <= 3; id++) {
+		struct world_node *node = world_node_get(world, id);
+		node->boot_id = id * 10;
+		node->incarnation = id * 100;
+		node->state = NODE_READY;
+	}
+}
+
+static struct world_log *resume(struct world *world, node_id_t node, luid_t luid,
+				const struct log_shape *shape)
+{
+	struct record record;
+
+	record_init(&record);
+	record.type = RECORD_RESUME;
+	record.luid = luid;
+	record.shape = *shape;
+	strcpy(record.uuid, "LVM-abc");
+	struct world_log *log = world_apply(world, node, &record);
+	record_fini(&record);
+	return log;
+}
+
+/* A record about the one log, with regions first .. end - 1. */
+static struct world_log *say(struct world *world, node_id_t node, enum record_type type, uint64_t first,
+			     uint64_t end)
+{
+	struct record record;
+
+	record_init(&record);
+	record.type = type;
+	record.log = TAILQ_FIRST(&world->logs)->number;
+	record.luid = 0x1000 * (luid_t)node;
+	record.batch = 1;
+	record.region = (region_t)first;
+	record.flag = true;
+	region_set_add_range(&record.regions, first, end);
+	struct world_log *log = world_apply(world, node, &record);
+	record_fini(&record);
+	return log;
+}
+
+static void device_says(struct world *world, node_id_t node, uint64_t first, uint64_t end)
+{
+	struct region_set dirty = REGION_SET_EMPTY;
+
+	region_set_add_range(&dirty, first, end);
+	world_apply_device(world, node, TAILQ_FIRST(&world->logs)->number, &dirty);
+	region_set_fini(&dirty);
+}
+
+/* A disk log resumed on nodes 1 and 2, clean. */
+static struct world_log *open_disk_log(struct world *world)
+{
+	struct world_log *log = resume(world, 1, 0x1000, &disk_shape);
+
+	assert_int_equal(log->phase, LOG_LOADING);
+	device_says(world, 1, 0, 0);
+	assert_int_equal(log->phase, LOG_OPEN);
+	assert_ptr_equal(resume(world, 2, 0x2000, &disk_shape), log);
+	return log;
+}
+
+static void test_roles(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	assert_int_equal(log->writer, 1);
+	assert_int_equal(log->recoverer, 1);
+	assert_true(log->writer_loaded);
+	say(&world, 1, RECORD_SUSPENDED, 0, 0);
+	assert_int_equal(log->writer, 2);
+	assert_int_equal(log->recoverer, 2);
+	assert_false(log->writer_loaded);
+	assert_true(log->memory_is_truth); /* handed over in order */
+	device_says(&world, 1, 5, 6);	   /* not its business any more */
+	assert_false(log->writer_loaded);
+	device_says(&world, 2, 5, 6); /* an old bit on the device: memory knows better */
+	assert_true(log->writer_loaded);
+	assert_false(world_log_dirty(log, 5));
+	assert_ptr_equal(say(&world, 2, RECORD_SUSPENDED, 0, 0), log);
+	assert_int_equal(log->writer, NODE_NONE);
+	assert_false(world_log_resumed(log));
+	say(&world, 1, RECORD_DESTROYED, 0, 0);
+	assert_null(say(&world, 2, RECORD_DESTROYED, 0, 0));
+	assert_null(world_log_find(&world, "LVM-abc"));
+	world_fini(&world);
+}
+
+/* Marks have owners: what others clear, or clear twice, stays (hazard A6). */
+static void test_marks(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	say(&world, 1, RECORD_MARK, 3, 6);
+	say(&world, 2, RECORD_MARK, 5, 8);
+	say(&world, 3, RECORD_MARK, 100, 101); /* no instance: nothing */
+	assert_true(world_log_marked(log, 3) && world_log_marked(log, 7));
+	assert_false(world_log_marked(log, 100));
+	say(&world, 1, RECORD_CLEAR, 0, 200);
+	assert_false(world_log_dirty(log, 3));
+	assert_true(world_log_dirty(log, 5)); /* still marked by 2 */
+	say(&world, 2, RECORD_CLEAR, 5, 8);
+	assert_false(world_log_dirty(log, 5));
+	world_fini(&world);
+}
+
+/* Death turns marks into ghosts; the writer's role is free then, and the device is read again (B6). */
+static void test_node_dead(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	say(&world, 1, RECORD_MARK, 3, 6);
+	world_node_left(&world, 1, true);
+	assert_int_equal(world_node_find(&world, 1)->state, NODE_UNDECIDED);
+	assert_int_equal(log->writer, 1); /* it may have a write in flight */
+	assert_int_equal(log->recoverer, 1);
+	assert_true(region_set_is_empty(&log->ghosts));
+	assert_non_null(world_log_repair_hindrance(&world, log));
+	world_node_dead(&world, 1, 99); /* another boot of it */
+	assert_non_null(participant_find(log, 1));
+	world_node_dead(&world, 1, 10);
+	assert_null(participant_find(log, 1));
+	assert_null(world_node_find(&world, 1));
+	assert_int_equal(region_set_count(&log->ghosts), 3);
+	assert_int_equal(log->writer, 2);
+	assert_int_equal(log->recoverer, 2);
+	assert_false(log->writer_loaded);
+	assert_non_null(world_log_repair_hindrance(&world, log)); /* until the device is merged */
+	device_says(&world, 2, 5, 8);
+	assert_int_equal(region_set_count(&log->ghosts), 5); /* 6 and 7: committed, told to nobody */
+	assert_null(world_log_repair_hindrance(&world, log));
+	world_fini(&world);
+}
+
+/* A daemon that goes while its node lives keeps its marks, and the recoverer's role: its kernel copies on. */
+static void test_daemon_gone(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	say(&world, 1, RECORD_MARK, 3, 6);
+	world_node_left(&world, 1, false);
+	assert_int_equal(world_node_find(&world, 1)->state, NODE_GONE);
+	assert_int_equal(log->writer, 2);
+	assert_int_equal(log->recoverer, 1);
+	assert_true(world_log_marked(log, 4));
+	assert_int_equal(world_node_joins(&world, 1, 10, 101), 0);
+	assert_true(participant_find(log, 1)->awaited);
+	assert_true(world_log_assembling(log));
+	assert_true(world_log_marked(log, 4));
+	assert_int_equal(world_node_joins(&world, 1, 11, 102), 0); /* another boot proves the death (A10) */
+	assert_null(participant_find(log, 1));
+	assert_int_equal(region_set_count(&log->ghosts), 3);
+	world_fini(&world);
+}
+
+/* Sync bits count from the recoverer alone (A11); a dead node's marks on a region out of sync are no ghosts
+ * (B10). */
+static void test_recovery(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
+
+	assert_int_equal(log->phase, LOG_OPEN);
+	assert_int_equal(log->writer, NODE_NONE);
+	assert_int_equal(region_set_count(&log->unsynced), 200);
+	resume(&world, 2, 0x2000, &core_shape);
+	say(&world, 2, RECORD_SYNCED, 0, 200);
+	assert_int_equal(region_set_count(&log->unsynced), 200);
+	say(&world, 1, RECORD_SYNCED, 0, 150);
+	assert_int_equal(region_set_count(&log->unsynced), 50);
+	say(&world, 2, RECORD_MARK, 149, 151);
+	world_node_dead(&world, 2, 0);
+	assert_true(region_set_contains(&log->ghosts, 149));
+	assert_false(region_set_contains(&log->ghosts, 150));
+	world_fini(&world);
+}
+
+/* A claim is granted when nobody has a mark; marks on it wait meanwhile, and only on it (A12, B2). */
+static void test_claim(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	say(&world, 2, RECORD_MARK, 3, 5);
+	region_set_add_range(&log->ghosts, 3, 5);
+	say(&world, 2, RECORD_CLAIM, 3, 4); /* not the recoverer */
+	assert_false(log->claimed);
+	say(&world, 1, RECORD_CLAIM, 9, 10); /* no ghost */
+	assert_false(log->claimed);
+	say(&world, 1, RECORD_CLAIM, 3, 4);
+	assert_true(log->claimed);
+	assert_false(world_log_claim_granted(&world, log));
+	say(&world, 2, RECORD_CLEAR, 3, 4);
+	assert_true(world_log_claim_granted(&world, log));
+	say(&world, 2, RECORD_MARK, 3, 4);
+	assert_true(world_log_claim_granted(&world, log)); /* what waits for the copy does not hinder it */
+	assert_true(region_set_contains(&participant_find(log, 2)->waiting, 3));
+	assert_true(world_log_dirty(log, 3));
+	say(&world, 2, RECORD_RELEASE, 3, 4); /* not its claim */
+	assert_true(log->claimed);
+	say(&world, 1, RECORD_RELEASE, 3, 4);
+	assert_false(log->claimed);
+	assert_false(region_set_contains(&log->ghosts, 3));
+	assert_true(region_set_contains(&participant_find(log, 2)->marks, 3));
+	assert_true(region_set_is_empty(&participant_find(log, 2)->waiting));
+	world_fini(&world);
+}
+
+/* A failed leg: nobody is told, nothing is repaired, until every instance is younger (B9). */
+static void test_leg_failure(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	say(&world, 2, RECORD_FAILED, 40, 41);
+	assert_true(region_set_contains(&log->failed, 40));
+	assert_false(region_set_contains(&log->unsynced, 40));
+	assert_true(world_log_dirty(log, 40));
+	assert_non_null(world_log_repair_hindrance(&world, log));
+	say(&world, 1, RECORD_SUSPENDED, 0, 0);
+	say(&world, 1, RECORD_DESTROYED, 0, 0);
+	resume(&world, 1, 0x1001, &disk_shape);
+	assert_true(region_set_contains(&log->failed, 40)); /* node 2 has its old table */
+	say(&world, 2, RECORD_SUSPENDED, 0, 0);
+	say(&world, 2, RECORD_DESTROYED, 0, 0);
+	assert_true(region_set_is_empty(&log->failed));
+	assert_true(region_set_contains(&log->unsynced, 40));
+	assert_false(log->repair_barred);
+	world_fini(&world);
+}
+
+/* A mirror that grew or shrank while nothing was resumed. */
+static void test_reshape(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+	struct log_shape larger = disk_shape, smaller = disk_shape;
+
+	larger.region_count = 300;
+	larger.length_sectors = 300 * 1024;
+	smaller.region_count = 100;
+	smaller.length_sectors = 100 * 1024;
+	region_set_add(&log->ghosts, 150);
+	resume(&world, 3, 0x3000, &larger); /* others are resumed with another size: refused */
+	assert_int_equal(log->shape.region_count, 200);
+	assert_null(participant_find(log, 3));
+	say(&world, 1, RECORD_SUSPENDED, 0, 0);
+	say(&world, 2, RECORD_SUSPENDED, 0, 0);
+	resume(&world, 1, 0x1001, &larger);
+	assert_int_equal(log->shape.region_count, 300);
+	assert_int_equal(region_set_count(&log->unsynced), 100);
+	assert_true(region_set_contains_range(&log->unsynced, 200, 300));
+	assert_true(region_set_contains(&log->ghosts, 150));
+	say(&world, 1, RECORD_DESTROYED, 0, 0);
+	participant_find(log, 1)->instances[0].resumed = false;
+	resume(&world, 2, 0x2001, &smaller);
+	assert_int_equal(log->shape.region_count, 100);
+	assert_true(region_set_is_empty(&log->unsynced));
+	assert_true(region_set_is_empty(&log->ghosts));
+	world_fini(&world);
+}
+
+/* A device that the writer cannot write goes to another; one that nobody can is dead. */
+static void test_writer_failed(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	say(&world, 1, RECORD_WRITER_FAILED, 0, 0);
+	assert_int_equal(log->writer, 2);
+	assert_false(log->device_dead);
+	say(&world, 2, RECORD_WRITER_FAILED, 0, 0);
+	assert_int_equal(log->writer, NODE_NONE);
+	assert_true(log->device_dead);
+	resume(&world, 3, 0x3000, &disk_shape);
+	assert_int_equal(log->writer, 3);
+	assert_false(log->device_dead);
+	world_fini(&world);
+
+	world_begin(&world);
+	log = resume(&world, 1, 0x1000, &disk_shape);
+	say(&world, 1, RECORD_WRITER_FAILED, 0, 0); /* not even read: all is dirty */
+	assert_int_equal(log->phase, LOG_OPEN);
+	assert_int_equal(region_set_count(&log->unsynced), 200);
+	world_fini(&world);
+}
+
+/* A state with something in every field. */
+static void world_fill(struct world *world)
+{
+	world_begin(world);
+	world->epoch = 12;
+	world_node_get(world, 2)->state = NODE_GONE;
+	struct world_log *log = open_disk_log(world);
+	say(world, 1, RECORD_MARK, 3, 6);
+	say(world, 2, RECORD_FAILED, 40, 41);
+	region_set_add_range(&log->unsynced, 100, 120);
+	region_set_add(&log->ghosts, 150);
+	region_set_add(&participant_find(log, 2)->waiting, 7);
+	participant_find(log, 2)->waiting_batch = 9;
+	log->claimed = true;
+	log->claim = 150;
+	assert_non_null(world_log_add(world, "LVM-def", &core_shape));
+}
+
+static void test_codec(void **state)
+{
+	(void)state;
+	struct world world, again;
+	struct bytes_writer once, twice;
+	struct bytes_reader reader;
+
+	world_fill(&world);
+	bytes_writer_init(&once);
+	bytes_writer_init(&twice);
+	world_encode(&once, &world);
+	assert_false(once.failed);
+	world_init(&again);
+	bytes_reader_init(&reader, once.bytes, once.size);
+	assert_int_equal(world_decode(&reader, &again), 0);
+	world_encode(&twice, &again);
+	assert_int_equal(once.size, twice.size);
+	assert_memory_equal(once.bytes, twice.bytes, once.size);
+	assert_true(world_digest(&world) == world_digest(&again));
+	struct world_log *log = world_log_find(&again, "LVM-abc");
+	assert_true(world_log_digest(log) == world_log_digest(world_log_find(&world, "LVM-abc")));
+	region_set_add(&participant_find(log, 1)->marks, 199);
+	assert_true(world_log_digest(log) != world_log_digest(world_log_find(&world, "LVM-abc")));
+	assert_true(world_digest(&world) != world_digest(&again));
+	world_fini(&again);
+
+	for (size_t size = 0; size < once.size; size++) {
+		uint8_t *copy = test_malloc(size + 1);
+		memcpy(copy, once.bytes, size);
+		world_init(&again);
+		bytes_reader_init(&reader, copy, size);
+		assert_int_equal(world_decode(&reader, &again), -EPROTO);
+		world_fini(&again);
+		test_free(copy);
+	}
+	bytes_write_u8(&once, 0);
+	world_init(&again);
+	bytes_reader_init(&reader, once.bytes, once.size);
+	assert_int_equal(world_decode(&reader, &again), -EPROTO);
+	world_fini(&again);
+	bytes_writer_fini(&once);
+	bytes_writer_fini(&twice);
+	world_fini(&world);
+}
+
+static void test_speech_codec(void **state)
+{
+	(void)state;
+	static struct speech speech, again;
+	struct bytes_writer writer;
+	struct bytes_reader reader;
+
+	speech_init(&speech);
+	strcpy(speech.uuid, "LVM-abc");
+	speech.shape = disk_shape;
+	speech.batch = 5;
+	speech.instance_count = 2;
+	speech.instances[0] =
+	    (struct world_instance){.luid = 0x1000, .resumed = true, .failure_generation = 3};
+	speech.instances[1] = (struct world_instance){.luid = 0x1001, .tainted = true};
+	region_set_add_range(&speech.unsynced, 1, 5);
+	region_set_add(&speech.marks, 9);
+	region_set_add(&speech.ghosts, 10);
+	region_set_add(&speech.failed, 11);
+	speech.former_count = 1;
+	speech.former[0].node = 2;
+	speech.former[0].boot_id = 20;
+	bytes_writer_init(&writer);
+	speech_encode(&writer, &speech);
+	speech_init(&again);
+	bytes_reader_init(&reader, writer.bytes, writer.size);
+	assert_int_equal(speech_decode(&reader, &again), 0);
+	assert_string_equal(again.uuid, "LVM-abc");
+	assert_int_equal(again.batch, 5);
+	assert_int_equal(again.instance_count, 2);
+	assert_true(again.instances[0].resumed && !again.instances[0].tainted && again.instances[1].tainted);
+	assert_int_equal(again.instances[0].failure_generation, 3);
+	assert_true(region_set_equal(&again.unsynced, &speech.unsynced));
+	assert_true(region_set_equal(&again.marks, &speech.marks));
+	assert_true(region_set_equal(&again.ghosts, &speech.ghosts));
+	assert_true(region_set_equal(&again.failed, &speech.failed));
+	assert_int_equal(again.former_count, 1);
+	assert_int_equal(again.former[0].boot_id, 20);
+	speech_fini(&again);
+	for (size_t size = 0; size < writer.size; size++) {
+		speech_init(&again);
+		bytes_reader_init(&reader, writer.bytes, size);
+		assert_int_equal(speech_decode(&reader, &again), -EPROTO);
+		speech_fini(&again);
+	}
+	bytes_writer_fini(&writer);
+	speech_fini(&speech);
+}
+
+/* No ready member: the state is put together from what the nodes remember, and nothing is copied before all
+ * have spoken. */
+static void test_speeches(void **state)
+{
+	(void)state;
+	static struct speech speech;
+	struct world world;
+	world_begin(&world);
+
+	speech_init(&speech);
+	strcpy(speech.uuid, "LVM-abc");
+	speech.shape = disk_shape;
+	speech.batch = 1;
+	speech.instance_count = 1;
+	speech.instances[0] = (struct world_instance){.luid = 0x1000, .resumed = true};
+	region_set_add_range(&speech.unsynced, 100, 120);
+	region_set_add(&speech.marks, 3);
+	speech.former_count = 1;
+	speech.former[0].node = 4; /* not here */
+	speech.former[0].boot_id = 40;
+	struct world_log *log = world_apply_speech(&world, 1, &speech);
+	assert_true(log->cold);
+	assert_true(world_log_assembling(log));
+	assert_int_equal(log->writer, NODE_NONE); /* 4 may be writing */
+	assert_true(world_log_marked(log, 3));
+
+	region_set_clear(&speech.unsynced);
+	region_set_add_range(&speech.unsynced, 100, 110); /* the rest was told in sync here (A3) */
+	region_set_clear(&speech.marks);
+	speech.instances[0].luid = 0x2000;
+	speech.former_count = 0;
+	assert_ptr_equal(world_apply_speech(&world, 2, &speech), log);
+	assert_int_equal(region_set_count(&log->unsynced), 10);
+	assert_int_equal(region_set_count(&log->ghosts), 10);
+	assert_true(region_set_contains_range(&log->ghosts, 110, 120));
+	world_node_dead(&world, 4, 40);
+	assert_false(world_log_assembling(log));
+	assert_int_equal(log->writer, 1);
+	speech_fini(&speech);
+	world_fini(&world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_roles),	  cmocka_unit_test(test_marks),
+	    cmocka_unit_test(test_node_dead),	  cmocka_unit_test(test_daemon_gone),
+	    cmocka_unit_test(test_recovery),	  cmocka_unit_test(test_claim),
+	    cmocka_unit_test(test_leg_failure),	  cmocka_unit_test(test_reshape),
+	    cmocka_unit_test(test_writer_failed), cmocka_unit_test(test_codec),
+	    cmocka_unit_test(test_speech_codec),  cmocka_unit_test(test_speeches),
+	};
+
+	return cmocka_run_group_tests_name("world", tests, NULL, NULL);
+}
