@@ -130,7 +130,9 @@ class Cluster:
             command_run("ip", "link", "set", node.tap, "master", BRIDGE)
             command_run("ip", "link", "set", node.tap, "up")
         script = os.path.abspath(kick.__file__)
-        self._kick = subprocess.Popen([sys.executable, script] + [node.tap for node in self.nodes])
+        null = subprocess.DEVNULL
+        argv = [sys.executable, script] + [node.tap for node in self.nodes]
+        self._kick = subprocess.Popen(argv, stdin=null, stdout=null, stderr=null)
         for node in self.nodes:
             node.boot()
         for node in self.nodes:

@@ -5,6 +5,7 @@ import time
 
 from . import logdevice
 from .cluster import Cluster
+from .guest import MODULE_ROOT
 
 SECTOR_BYTES = 512
 BLOCK_SECTORS = 8
@@ -47,10 +48,11 @@ class Mirror:
     """A mirror of leg0 and leg1.
 
     log_type: clustered-disk, clustered-core, or the kernel's own disk and core. length and region in sectors.
+    leg_delay_ms: writes to leg 1 wait that long in each node (dm-delay), so that the legs of a dead node do differ.
     """
 
     def __init__(self, cluster, name="m", log_type="clustered-disk", region_sectors=256, length_sectors=None,
-                 sync=None, features="1 handle_errors", integrated_flush=False, uuid=None):  # fmt: skip
+                 sync=None, features="1 handle_errors", integrated_flush=False, uuid=None, leg_delay_ms=0):  # fmt: skip
         self.cluster = cluster
         self.name = name
         self.uuid = uuid or f"LVM-{name}-of-the-real-kernels"
@@ -61,6 +63,8 @@ class Mirror:
         self.sync = sync
         self.features = features
         self.integrated_flush = integrated_flush
+        self.leg_delay_ms = leg_delay_ms
+        self._dm_major = None
         self.device = f"/dev/mapper/{name}"
 
     @property
@@ -77,11 +81,27 @@ class Mirror:
             log = ["userspace", str(len(words))] + words
         else:
             log = [self.log_type, str(len(arguments))] + arguments
-        legs = ["2", Cluster.disk_number("leg0"), "0", Cluster.disk_number("leg1"), "0"]
+        legs = ["2", Cluster.disk_number("leg0"), "0", self._leg1_number(), "0"]
         return " ".join(["0", str(self.length_sectors), "mirror"] + log + legs + [self.features]).strip()
+
+    def _leg1_number(self):
+        # The delayed leg is the first device-mapper device that a node makes.
+        return f"{self._dm_major}:0" if self.leg_delay_ms else Cluster.disk_number("leg1")
+
+    def _delay_create(self, node):
+        leg = Cluster.disk_number("leg1")
+        table = f"0 {self.length_sectors} delay {leg} 0 0 {leg} 0 {self.leg_delay_ms}"
+        node.run("modprobe", "-d", MODULE_ROOT, "dm-delay")
+        node.run("dmsetup", "create", f"{self.name}-leg1", "--table", table)
+        number = node.run("dmsetup", "info", "-c", "--noheadings", "-o", "major,minor", f"{self.name}-leg1").strip()
+        self._dm_major, minor = number.split(":")
+        assert minor == "0", f"{node.name}: the delayed leg is {number}, other devices were there before"
 
     def activate(self, *nodes, seconds=60):
         """Activates on all given nodes at the same time, as a cluster start does."""
+        if self.leg_delay_ms:
+            for node in nodes:
+                self._delay_create(node)
         started = [node.start("dmsetup", "create", self.name, "--table", self.table()) for node in nodes]
         for command in started:
             command.check(seconds)

@@ -21,8 +21,8 @@ COMPLAINT = re.compile(
     r"timed? ?out|log server not found|server error|[Ll]og failure|[Ff]ailed to|lost|"
     r"Unable to|BUG:|Oops|WARNING:|Kernel panic|hung task|blocked for more than|I/O error|stall",
 )
-# Said by user-mode-linux at each boot, about itself.
-HARMLESS = re.compile(r"mconsole|random: |stub_|tmpfs: |Failed to (initialize|open|load).*(uml|xterm|firmware)")
+# Said by user-mode-linux when a disk is first opened; holds a path of the host.
+HARMLESS = re.compile(r"Not locking .* on the host")
 
 
 class CommandError(Exception):
@@ -156,6 +156,7 @@ class Node:
                 said = [line for line in self.console().splitlines() if "[<" not in line]
                 raise SetupError("\n".join([f"{self.name} {state}; its console says:"] + said[-25:]))
             time.sleep(POLL_SECONDS)
+        self.console_mark()  # what user-mode-linux says while booting is about itself
 
     def alive(self):
         return self._process is not None and self._process.poll() is None

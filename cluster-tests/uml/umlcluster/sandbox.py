@@ -81,6 +81,9 @@ def _reaper_run(function):
     worker = os.fork()
     if worker == 0:
         _worker_run(function)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)  # whoever reads the worker's output must see its end when the worker closes it
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda signum, _frame: os.kill(worker, signum))
     while True:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Load whose every acknowledged write is on record, and the check of the legs against that record.
 
-As a program (inside a node): writes random 4 KiB blocks of a device with O_DIRECT until its time is over or SIGTERM
-comes, each block full of copies of one tag (node, block, generation, checksum). What was acknowledged goes to a
+As a program (inside a node): a few processes write random 4 KiB blocks of a device with O_DIRECT until their time is
+over or SIGTERM comes, each to blocks of its own, one write at a time, each block full of copies of one tag (node, block, generation, checksum). What was acknowledged goes to a
 record file of the host at once, so that it survives the node.
 """
 
@@ -17,6 +17,7 @@ import time
 import zlib
 
 BLOCK_BYTES = 4096
+JOB_COUNT = 4
 MAGIC = b"MLWRITER"
 TAG = struct.Struct("<8sIIQQI28x")  # magic, node, zero, block, generation, CRC-32 of what stands before it
 ENTRY = struct.Struct("<QQdd")  # block, generation, start and end in seconds of the node's monotonic clock
@@ -72,7 +73,7 @@ def record_check(record, node, mirror):
                     lost.append(f"{where}: holds {found}, generation {generation} was acknowledged")
                 elif found[2] > generation:
                     in_flight.add(block)
-    if len(in_flight) > record.runs:  # a writer has one write under way at most
+    if len(in_flight) > record.runs * JOB_COUNT:  # each process has one write under way at most
         lost.append(f"{node.name}: unacknowledged writes on {len(in_flight)} blocks: {sorted(in_flight)[:10]}")
     return lost
 
@@ -95,24 +96,42 @@ def writer_record(node, *runs):
     return Record(*(os.path.join(node.share, f"record-{run}") for run in runs or (1,)))
 
 
-def main():
-    device, record_path = sys.argv[1], sys.argv[7]
-    node, block_count, seconds, seed, run = (int(float(word)) for word in sys.argv[2:7])
-    chance = random.Random(seed * 1000 + node)
+def blocks_write(device, record, node, job, block_count, seconds, seed, run):
+    """Writes blocks that are `job` modulo JOB_COUNT; block_count is a multiple of that."""
+    chance = random.Random(f"{seed} {node} {job} {run}")
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     buffer = mmap.mmap(-1, BLOCK_BYTES)
     fd = os.open(device, os.O_RDWR | os.O_DIRECT)
-    record = os.open(record_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     deadline = time.monotonic() + seconds
     generation = run << 32
     while not stop and time.monotonic() < deadline:
         generation += 1
-        block = chance.randrange(block_count)
+        block = chance.randrange(block_count // JOB_COUNT) * JOB_COUNT + job
         buffer[:] = block_make(node, block, generation)
         start = time.monotonic()
         os.pwritev(fd, [buffer], block * BLOCK_BYTES)
         os.write(record, ENTRY.pack(block, generation, start, time.monotonic()))
+
+
+def main():
+    device, record_path = sys.argv[1], sys.argv[7]
+    node, block_count, seconds, seed, run = (int(float(word)) for word in sys.argv[2:7])
+    record = os.open(record_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    children = []
+    for job in range(JOB_COUNT):
+        child = os.fork()
+        if child == 0:
+            try:
+                blocks_write(device, record, node, job, block_count, seconds, seed, run)
+            except OSError as error:
+                print(f"job {job}: {error}", file=sys.stderr, flush=True)
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the whole group gets it; the children end, and then this
+    failed = sum(1 for child in children if os.waitpid(child, 0)[1] != 0)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
