@@ -23,9 +23,9 @@ int cpg_port_node_id(node_id_t *ret_node);
 
 /*
  * Begin to join. EVENT_VIEW, EVENT_RING, EVENT_DELIVER, EVENT_CLUSTER_LOST are told from the loop, never from
- * inside a call of this header. `refused_fn` (config->sink.context): this daemon must not run, for another process
- * of node `node` is a member of the group (hazard B14: one daemon a node id). Nothing is told after that.
- * Returns 0 or a negative errno.
+ * inside a call of this header. `refused_fn` (config->sink.context): this daemon must not run, for another
+ * process of node `node` is a member of the group (hazard B14: one daemon a node id). Nothing is told after
+ * that. Returns 0 or a negative errno.
  */
 int cpg_port_open(const struct port_config *config, node_id_t node, void (*refused_fn)(void *context),
 		  struct cpg_port **ret_cpg);
