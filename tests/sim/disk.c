@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Legs and log devices. A write becomes visible when it lands; it is in a cache until a flush that comes
+ * through the same node (hazard B7), and may be lost when all power goes. What a dying node had under way
+ * lands or not, each piece for itself. The log device is written in sectors of 512 bytes, each of which lands
+ * or not.
+ */
+#include "tests/sim/sim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECTOR 512
+
+int disk_log_find(const struct sim *sim, const char *uuid)
+{
+	for (unsigned i = 0; i < sim->log_count; i++)
+		if (!strcmp(sim->logs[i].uuid, uuid))
+			return (int)i;
+	return -1;
+}
+
+void disk_init(struct sim *sim)
+{
+	sim->log_count = (unsigned)sim_between(sim, 1, SIM_LOGS);
+	for (unsigned i = 0; i < sim->log_count; i++) {
+		struct sim_log *log = &sim->logs[i];
+
+		snprintf(log->uuid, sizeof(log->uuid), "LVM-%u", i);
+		log->disk = sim_chance(sim, 65);
+		log->nosync = log->disk && sim_chance(sim, 60);
+		log->integrated_flush = (sim->options.seed & 1) && sim_chance(sim, 50);
+		log->region_count = (unsigned)sim_between(sim, 2, sim_chance(sim, 70) ? 12 : SIM_REGIONS);
+		memset(log->image, 0xa5, sizeof(log->image));
+		memset(log->image, 0, SECTOR);
+		memcpy(log->durable_image, log->image, sizeof(log->image));
+		for (unsigned region = 0; region < log->region_count; region++)
+			for (unsigned block = 0; block < SIM_BLOCKS; block++) {
+				log->expected[region][block].values[0] = 1;
+				log->expected[region][block].count = 1;
+				for (unsigned leg = 0; leg < SIM_LEGS; leg++) {
+					uint64_t value = leg && !log->nosync ? 2 + sim_below(sim, 2) : 1;
+					log->legs[leg][region][block] =
+					    (struct block){.visible = value, .durable = value};
+				}
+			}
+	}
+}
+
+/* --- legs
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static int device_log(const struct sim *sim, unsigned node, unsigned device)
+{
+	for (unsigned i = 0; i < sim->log_count; i++)
+		if (sim->nodes[node].devices[i].number == (int)device)
+			return (int)i;
+	return -1;
+}
+
+void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *out)
+{
+	int log = device_log(sim, node, out->device);
+	struct sim_event *event;
+
+	if (log < 0)
+		sim_fail(sim, 0, "leg operation of an unknown device");
+	if (out->type == KERNEL_LEG_WRITE && !out->leg.copy) {
+		sim->logs[log].writes[node][out->leg.region]++;
+		check_leg_write_begins(sim, node, (unsigned)log, out->leg.region);
+	}
+	if (out->type == KERNEL_LEG_READ && out->leg.copy && !out->leg.block) {
+		check_copy_begins(sim, node, (unsigned)log, out->leg.region);
+		sim->logs[log].copier[out->leg.region] = node;
+	}
+	event = sim_plan(sim, SIM_LEG, node, sim_latency(sim, sim_chance(sim, 3) ? 20 * MS : 200 * US));
+	event->generation = sim->nodes[node].boot_generation;
+	event->leg = *out;
+	event->a = (uint64_t)log;
+}
+
+static void block_write(struct sim_log *log, unsigned leg, unsigned region, unsigned block, uint64_t value,
+			unsigned node)
+{
+	struct block *it = &log->legs[leg][region][block];
+
+	it->visible = value;
+	it->cached_by = node;
+}
+
+static void leg_flush(struct sim_log *log, unsigned leg, unsigned node)
+{
+	for (unsigned region = 0; region < log->region_count; region++)
+		for (unsigned block = 0; block < SIM_BLOCKS; block++) {
+			struct block *it = &log->legs[leg][region][block];
+			if (it->cached_by != node)
+				continue;
+			it->durable = it->visible;
+			it->cached_by = 0;
+		}
+}
+
+void disk_leg_land(struct sim *sim, const struct sim_event *event)
+{
+	const struct kernel_output *out = &event->leg;
+	struct sim_log *log = &sim->logs[event->a];
+	uint64_t tag = 0;
+
+	switch (out->type) {
+	case KERNEL_LEG_READ: tag = log->legs[out->leg.leg][out->leg.region][out->leg.block].visible; break;
+	case KERNEL_LEG_WRITE:
+		block_write(log, out->leg.leg, out->leg.region, out->leg.block, out->leg.tag, event->node);
+		if (!out->leg.copy)
+			log->writes[event->node][out->leg.region]--;
+		else if (out->leg.block == SIM_BLOCKS - 1)
+			log->copier[out->leg.region] = 0;
+		break;
+	case KERNEL_LEG_FLUSH: leg_flush(log, out->leg.leg, event->node); break;
+	default: break;
+	}
+	kernel_leg_done(sim->nodes[event->node].kernel, out->leg.op, 0, tag);
+	host_kernel_soon(sim, event->node);
+}
+
+/* --- the daemon's repair
+ * --------------------------------------------------------------------------------------------- */
+
+static void repair_plan(struct sim *sim, unsigned node, unsigned log, unsigned region, unsigned block,
+			uint32_t handle, uint64_t token, uint64_t daemon)
+{
+	struct sim_event *event = sim_plan(sim, SIM_REPAIR, node, sim_latency(sim, 300 * US));
+
+	event->generation = sim->nodes[node].boot_generation;
+	event->a = log | (uint64_t)region << 8 | (uint64_t)block << 32;
+	event->b = handle;
+	event->c = token;
+	event->d = daemon;
+}
+
+static void io_answer(struct sim *sim, unsigned node, enum event_type type, uint32_t handle, uint64_t token,
+		      int error)
+{
+	struct input *input = host_input(type);
+
+	input->event.io.log = handle;
+	input->event.io.token = token;
+	input->event.io.error = error;
+	host_post(sim, node, input, NULL, sim_latency(sim, 10 * US));
+}
+
+static void repair_step(struct sim *sim, const struct sim_event *event)
+{
+	unsigned log_number = event->a & 0xff, region = (event->a >> 8) & 0xffffff,
+		 block = (unsigned)(event->a >> 32);
+	struct sim_log *log = &sim->logs[log_number];
+
+	if (event->d != sim->nodes[event->node].daemon_generation)
+		return; /* its daemon died; disk_daemon_dies() has dealt with it */
+	for (unsigned leg = 1; leg < SIM_LEGS; leg++) {
+		block_write(log, leg, region, block, log->legs[0][region][block].visible, event->node);
+		log->legs[leg][region][block].durable = log->legs[leg][region][block].visible;
+		log->legs[leg][region][block].cached_by = 0;
+	}
+	log->legs[0][region][block].durable = log->legs[0][region][block].visible;
+	log->legs[0][region][block].cached_by = 0;
+	if (block + 1 < SIM_BLOCKS) {
+		repair_plan(sim, event->node, log_number, region, block + 1, (uint32_t)event->b, event->c,
+			    event->d);
+		return;
+	}
+	log->copier[region] = 0;
+	io_answer(sim, event->node, EVENT_REPAIRED, (uint32_t)event->b, event->c, 0);
+}
+
+static void repair_begin(struct sim *sim, unsigned node, unsigned log, const struct effect *effect)
+{
+	unsigned region = (unsigned)(effect->repair.first_sector / SIM_REGION_SECTORS);
+
+	if (effect->repair.first_sector % SIM_REGION_SECTORS || effect->repair.sectors > SIM_REGION_SECTORS ||
+	    region >= sim->logs[log].region_count)
+		sim_fail(sim, 0, "node %u repairs sectors %llu + %llu", node,
+			 (unsigned long long)effect->repair.first_sector,
+			 (unsigned long long)effect->repair.sectors);
+	check_copy_begins(sim, node, log, region);
+	sim_trace(sim, node, "repair of region %u begins", region);
+	sim->logs[log].copier[region] = node;
+	repair_plan(sim, node, log, region, 0, effect->log, effect->token,
+		    sim->nodes[node].daemon_generation);
+}
+
+/* --- log devices
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void sectors_write(struct sim_log *log, uint64_t offset, const uint8_t *bytes, size_t size)
+{
+	memcpy(log->image + offset, bytes, size);
+	memcpy(log->durable_image + offset, bytes, size);
+}
+
+static void device_read_done(struct sim *sim, struct sim_event *event)
+{
+	struct sim_node *node = &sim->nodes[event->node];
+	struct input *input = host_input(EVENT_DEVICE_READ);
+
+	input->event.io.log = (uint32_t)event->b;
+	input->event.io.token = event->c;
+	input->event.io.error = node->device_broken ? -EIO : 0;
+	input->event.io.size = event->d;
+	input->event.io.block_bytes = sim->options.seed & 4 ? 512 : 4096;
+	input->bytes = malloc(SIM_IMAGE);
+	if (!input->bytes)
+		abort();
+	memcpy(input->bytes, sim->logs[event->a].image, SIM_IMAGE);
+	input->event.io.bytes = input->bytes;
+	host_post(sim, event->node, input, NULL, sim_latency(sim, 10 * US));
+}
+
+/* `bytes` of the event: for each extent offset, size, data. `d`: generation of the daemon. */
+static void device_write_land(struct sim *sim, const struct sim_event *event, bool torn)
+{
+	struct sim_log *log = &sim->logs[event->a & 0xff];
+	size_t at = 0, end = event->a >> 8;
+
+	log->device_writes[event->node]--;
+	while (at < end) {
+		uint64_t offset, size;
+
+		memcpy(&offset, event->bytes + at, 8);
+		memcpy(&size, event->bytes + at + 8, 8);
+		at += 16;
+		for (uint64_t done = 0; done < size; done += SECTOR)
+			if (!torn || sim_chance(sim, 50))
+				sectors_write(log, offset + done, event->bytes + at + done, SECTOR);
+		at += size;
+	}
+}
+
+static void device_write_done(struct sim *sim, const struct sim_event *event)
+{
+	struct sim_node *node = &sim->nodes[event->node];
+	bool broken = node->device_broken;
+
+	device_write_land(sim, event, broken);
+	if (event->d == node->daemon_generation && node->core)
+		io_answer(sim, event->node, EVENT_DEVICE_WRITTEN, (uint32_t)event->b, event->c,
+			  broken ? -EIO : 0);
+	group_watches_check(sim);
+}
+
+static void device_write_begin(struct sim *sim, unsigned node, unsigned log, const struct effect *effect)
+{
+	struct sim_event *event;
+	size_t bytes = effect->device_write.data_bytes + 16 * effect->device_write.extent_count, at = 0,
+	       from = 0;
+
+	check_device_write_begins(sim, node, log);
+	sim->logs[log].device_writes[node]++;
+	event =
+	    sim_plan(sim, SIM_DEVICE_WRITE, node, sim_latency(sim, sim_chance(sim, 2) ? 100 * MS : 300 * US));
+	event->generation = sim->nodes[node].boot_generation;
+	event->a = log | (uint64_t)bytes << 8;
+	event->b = effect->log;
+	event->c = effect->token;
+	event->d = sim->nodes[node].daemon_generation;
+	event->bytes = malloc(bytes ? bytes : 1);
+	if (!event->bytes)
+		abort();
+	for (size_t i = 0; i < effect->device_write.extent_count; i++) {
+		uint64_t offset = effect->device_write.extents[i].offset_bytes;
+		uint64_t size = effect->device_write.extents[i].size_bytes;
+
+		if (offset + size > SIM_IMAGE || offset % SECTOR || size % SECTOR)
+			sim_fail(sim, 0, "node %u writes its log device at %llu + %llu", node,
+				 (unsigned long long)offset, (unsigned long long)size);
+		memcpy(event->bytes + at, &offset, 8);
+		memcpy(event->bytes + at + 8, &size, 8);
+		memcpy(event->bytes + at + 16, effect->device_write.data + from, size);
+		at += 16 + size;
+		from += size;
+	}
+}
+
+/* --- effects and their events
+ * ---------------------------------------------------------------------------------------------- */
+
+void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
+{
+	int log = disk_log_find(sim, effect->uuid);
+	struct sim_event *event;
+
+	if (log < 0)
+		sim_fail(sim, 0, "node %u: I/O for an unknown log", node);
+	switch (effect->type) {
+	case EFFECT_DEVICE_READ:
+		event = sim_plan(sim, SIM_DEVICE_READ, node, sim_latency(sim, 300 * US));
+		event->d = effect->device_read.size;
+		break;
+	case EFFECT_LEGS_FLUSH: event = sim_plan(sim, SIM_LEGS_FLUSH, node, sim_latency(sim, MS)); break;
+	case EFFECT_DEVICE_WRITE: device_write_begin(sim, node, (unsigned)log, effect); return;
+	case EFFECT_REPAIR: repair_begin(sim, node, (unsigned)log, effect); return;
+	default: return;
+	}
+	event->generation = sim->nodes[node].daemon_generation;
+	event->a = (uint64_t)log;
+	event->b = effect->log;
+	event->c = effect->token;
+}
+
+void disk_event(struct sim *sim, struct sim_event *event)
+{
+	switch (event->type) {
+	case SIM_REPAIR: repair_step(sim, event); break;
+	case SIM_DEVICE_READ: device_read_done(sim, event); break;
+	case SIM_DEVICE_WRITE: device_write_done(sim, event); break;
+	case SIM_LEGS_FLUSH:
+		for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+			leg_flush(&sim->logs[event->a], leg, event->node);
+		io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c, 0);
+		break;
+	default: break;
+	}
+}
+
+/* --- deaths
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void repairs_end(struct sim *sim, unsigned node)
+{
+	for (size_t i = 0; i < sim->heap_count; i++) {
+		const struct sim_event *event = sim->heap[i];
+		if (event->type != SIM_REPAIR || event->node != node)
+			continue;
+		unsigned *copier = &sim->logs[event->a & 0xff].copier[(event->a >> 8) & 0xff];
+		if (*copier == node)
+			*copier = 0;
+	}
+}
+
+/* What is under way goes on: others hear of the daemon's end after its last write. */
+void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns)
+{
+	*ret_delay_ns = 0;
+	repairs_end(sim, node);
+	for (size_t i = 0; i < sim->heap_count; i++) {
+		const struct sim_event *event = sim->heap[i];
+		if (event->type == SIM_DEVICE_WRITE && event->node == node &&
+		    event->generation == sim->nodes[node].boot_generation &&
+		    event->at_ns - sim->now_ns >= *ret_delay_ns)
+			*ret_delay_ns = event->at_ns - sim->now_ns + US;
+	}
+}
+
+/* Each piece under way lands or not; nothing comes later. */
+void disk_node_dies(struct sim *sim, unsigned node)
+{
+	repairs_end(sim, node);
+	for (size_t i = 0; i < sim->heap_count; i++) {
+		const struct sim_event *event = sim->heap[i];
+		if (event->node != node || event->generation != sim->nodes[node].boot_generation)
+			continue;
+		if (event->type == SIM_LEG && event->leg.type == KERNEL_LEG_WRITE && sim_chance(sim, 50))
+			block_write(&sim->logs[event->a], event->leg.leg.leg, event->leg.leg.region,
+				    event->leg.leg.block, event->leg.leg.tag, node);
+		else if (event->type == SIM_DEVICE_WRITE)
+			device_write_land(sim, event, true);
+	}
+	/* What it had written has reached the disks: the path's cache is of no use without the node. */
+	for (unsigned i = 0; i < sim->log_count; i++)
+		for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+			leg_flush(&sim->logs[i], leg, node);
+	for (unsigned i = 0; i < sim->log_count; i++)
+		for (unsigned region = 0; region < SIM_REGIONS; region++) {
+			sim->logs[i].writes[node][region] = 0;
+			if (sim->logs[i].copier[region] == node)
+				sim->logs[i].copier[region] = 0;
+		}
+}
+
+/* All caches are lost, each block for itself; the nodes die next. */
+void disk_power_cut(struct sim *sim)
+{
+	for (unsigned i = 0; i < sim->log_count; i++)
+		for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+			for (unsigned region = 0; region < sim->logs[i].region_count; region++)
+				for (unsigned block = 0; block < SIM_BLOCKS; block++) {
+					struct block *it = &sim->logs[i].legs[leg][region][block];
+					if (it->cached_by && sim_chance(sim, 50))
+						it->visible = it->durable;
+					it->durable = it->visible;
+					it->cached_by = 0;
+				}
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/sim/sim.h"
+
+static const char usage[] =
+    "usage: simulate --seed=S [--nodes=N] [--steps=K] [--faults=LIST] [--trace]\n"
+    "       simulate --seeds=A..B [--jobs=J] [--nodes=N] [--steps=K] [--faults=LIST]\n"
+    "\n"
+    "  --nodes=N      1 to 15 nodes; without it the seed says how many\n"
+    "  --steps=K      events before the faults stop (20000)\n"
+    "  --faults=LIST  none, all, or of kill pause node partition corosync power device life,\n"
+    "                 separated by commas (all)\n"
+    "  --trace        one line for each event\n"
+    "\n"
+    "Exit status: 0 all guarantees held, 1 one broke, 2 wrong usage.\n";
+
+/* What a worker process is at, for the one that started it. */
+struct progress {
+	uint64_t seed, done, steps, failed;
+};
+
+static double now_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static struct sim *sim_new(void)
+{
+	struct sim *sim = malloc(sizeof(*sim));
+
+	if (!sim)
+		abort();
+	return sim;
+}
+
+static int run_one(const struct sim_options *options)
+{
+	struct sim *sim = sim_new();
+	double start = now_seconds();
+	bool good = sim_run(options, sim);
+	double seconds = now_seconds() - start;
+
+	if (good)
+		printf("seed %" PRIu64 ": all guarantees held; %u nodes, %" PRIu64
+		       " events, %.0f events/s, hash %016" PRIx64 "\n",
+		       options->seed, sim->node_count, sim->steps, (double)sim->steps / seconds,
+		       sim->trace_hash);
+	else
+		printf("seed %" PRIu64 ": guarantee %d broken at %.6f s, event %" PRIu64 ": %s\n",
+		       options->seed, sim->failure_guarantee, (double)sim->now_ns / 1e9, sim->steps,
+		       sim->failure_text);
+	free(sim);
+	return good ? 0 : 1;
+}
+
+/* Every `jobs`th seed from progress->seed on. */
+static void worker(const struct sim_options *options, uint64_t last, unsigned jobs, struct progress *progress)
+{
+	struct sim *sim = sim_new();
+	struct sim_options own = *options;
+
+	for (; progress->seed <= last; progress->seed += jobs) {
+		own.seed = progress->seed;
+		if (!sim_run(&own, sim)) {
+			progress->failed++;
+			printf("seed %" PRIu64 ": guarantee %d broken: %s\n", own.seed,
+			       sim->failure_guarantee, sim->failure_text);
+			fflush(stdout);
+		}
+		progress->done++;
+		progress->steps += sim->steps;
+	}
+	free(sim);
+}
+
+static pid_t worker_start(const struct sim_options *options, uint64_t last, unsigned jobs,
+			  struct progress *progress)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	worker(options, last, jobs, progress);
+	_exit(0);
+}
+
+/* A worker that crashed goes on behind the seed it crashed at. */
+static void worker_crashed(struct progress *progress, unsigned jobs, int status)
+{
+	printf("seed %" PRIu64 ": crashed, %s %d\n", progress->seed,
+	       WIFSIGNALED(status) ? "signal" : "status",
+	       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	progress->failed++;
+	progress->done++;
+	progress->seed += jobs;
+}
+
+static int run_many(const struct sim_options *options, uint64_t first, uint64_t last, unsigned jobs)
+{
+	struct progress *progress =
+	    mmap(NULL, jobs * sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pids[64];
+	uint64_t done = 0, steps = 0, failed = 0;
+	unsigned running = jobs;
+	double start = now_seconds();
+
+	if (progress == MAP_FAILED)
+		return 2;
+	for (unsigned i = 0; i < jobs; i++) {
+		progress[i].seed = first + i;
+		pids[i] = worker_start(options, last, jobs, &progress[i]);
+	}
+	while (running) {
+		int status;
+		pid_t pid = wait(&status);
+
+		for (unsigned i = 0; i < jobs; i++) {
+			if (pids[i] != pid)
+				continue;
+			running--;
+			if (WIFEXITED(status) && !WEXITSTATUS(status))
+				break;
+			worker_crashed(&progress[i], jobs, status);
+			pids[i] = worker_start(options, last, jobs, &progress[i]);
+			running++;
+		}
+	}
+	for (unsigned i = 0; i < jobs; i++) {
+		done += progress[i].done;
+		steps += progress[i].steps;
+		failed += progress[i].failed;
+	}
+	printf("%" PRIu64 " seeds, %" PRIu64 " events, %.0f events/s, %" PRIu64 " failed\n", done, steps,
+	       (double)steps / (now_seconds() - start), failed);
+	munmap(progress, jobs * sizeof(*progress));
+	return failed ? 1 : 0;
+}
+
+static int usage_error(void)
+{
+	fputs(usage, stderr);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+	    {"seed", required_argument, NULL, 's'},
+	    {"seeds", required_argument, NULL, 'S'},
+	    {"nodes", required_argument, NULL, 'n'},
+	    {"steps", required_argument, NULL, 'k'},
+	    {"faults", required_argument, NULL, 'f'},
+	    {"trace", no_argument, NULL, 't'},
+	    {"jobs", required_argument, NULL, 'j'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
+	};
+	struct sim_options options = {.seed = 1, .steps = 20000, .faults = (1u << FAULT_KINDS) - 1};
+	uint64_t first = 0, last = 0;
+	unsigned jobs = 1;
+	bool many = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1)
+		switch (option) {
+		case 's': options.seed = strtoull(optarg, NULL, 0); break;
+		case 'S':
+			many = true;
+			if (sscanf(optarg, "%" SCNu64 "..%" SCNu64, &first, &last) != 2 || first > last)
+				return usage_error();
+			break;
+		case 'n': options.nodes = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 'k': options.steps = strtoull(optarg, NULL, 0); break;
+		case 'f':
+			if (fault_parse(optarg, &options.faults))
+				return usage_error();
+			break;
+		case 't': options.trace = true; break;
+		case 'j': jobs = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 'h': fputs(usage, stdout); return 0;
+		default: return usage_error();
+		}
+	if (optind != argc || options.nodes > 15 || !jobs || jobs > 64)
+		return usage_error();
+	return many ? run_many(&options, first, last, jobs) : run_one(&options);
+}

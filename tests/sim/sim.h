@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A cluster in one process, in virtual time: cores of the daemon, and models of what is around them.
+ *
+ *   sim.c    events, time, random numbers, trace
+ *   group.c  corosync: rings, agreed order, CPG, quorum, and fencing
+ *   host.c   a node: its kernel (tests/model), its daemon (daemon/core), the run directory
+ *   disk.c   legs and log devices as data, with caches that a power cut empties
+ *   work.c   what users and LVM do: reads, writes, suspend, reload, remove
+ *   fault.c  what goes wrong
+ *   check.c  the guarantees of the design, by number
+ *
+ * One seed is one run: everything random comes from sim_random(), and no address, time or hash of the process
+ * matters.
+ */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/queue.h>
+
+#include "daemon/core/core.h"
+#include "tests/model/kernel.h"
+
+#define SIM_NODES	   16
+#define SIM_LOGS	   2
+#define SIM_REGIONS	   48
+#define SIM_BLOCKS	   2
+#define SIM_LEGS	   2
+#define SIM_IMAGE	   8192
+#define SIM_REGION_SECTORS 1024
+#define SIM_VALUES	   8
+#define US		   UINT64_C(1000)
+#define MS		   UINT64_C(1000000)
+#define SECOND		   UINT64_C(1000000000)
+
+enum fault_kind {
+	FAULT_KILL,	 /* the daemon dies, restarts later */
+	FAULT_PAUSE,	 /* the daemon stops for a while */
+	FAULT_NODE,	 /* a node dies, boots later */
+	FAULT_PARTITION, /* the network splits, heals later */
+	FAULT_COROSYNC,	 /* corosync of a node restarts */
+	FAULT_POWER,	 /* all nodes lose power */
+	FAULT_DEVICE,	 /* log device errors on one node or all */
+	FAULT_LIFE,	 /* suspend, reload, remove under load */
+	FAULT_KINDS
+};
+
+enum sim_event_type {
+	SIM_DAEMON,	/* an input of a daemon */
+	SIM_TIMER,	/* its deadline */
+	SIM_KERNEL_RUN, /* the kernel gets the processor */
+	SIM_REPLY,	/* a reply of the daemon reaches the kernel */
+	SIM_LEG,	/* a leg operation of the kernel lands */
+	SIM_REPAIR,	/* a step of a daemon's repair */
+	SIM_DEVICE_READ,
+	SIM_DEVICE_WRITE,
+	SIM_LEGS_FLUSH,
+	SIM_ORDER,  /* a message of a node gets its place in the order */
+	SIM_ITEM,   /* an ordered item reaches a node */
+	SIM_REFORM, /* the ring forms anew */
+	SIM_FENCE,  /* a node is to be fenced */
+	SIM_WORK,   /* a node's users do something */
+	SIM_FAULT,  /* something goes wrong */
+	SIM_DAEMON_START,
+	SIM_DAEMON_RESUME,
+	SIM_NODE_BOOT,
+	SIM_HEAL, /* a partition ends */
+	SIM_COROSYNC_START,
+	SIM_DEVICE_MEND,
+	SIM_SETTLE /* after all faults: is everything quiet? */
+};
+
+struct input {
+	struct event event;
+	node_id_t members[SIM_NODES];
+	struct view_change changes[SIM_NODES];
+	struct table tables[2 * SIM_LOGS];
+	uint8_t *bytes; /* owned */
+	uint64_t incarnation;
+	bool from_cpg, from_quorum;
+};
+
+struct sim_event {
+	TAILQ_ENTRY(sim_event) held; /* while the daemon is paused */
+	uint64_t at_ns, order;
+	enum sim_event_type type;
+	unsigned node;
+	uint64_t generation; /* of the daemon, or of the boot; events of a former one are dropped */
+	uint64_t a, b, c, d;
+	struct input *input; /* owned */
+	uint8_t *bytes;	     /* owned */
+	struct kernel_output leg;
+};
+TAILQ_HEAD(sim_event_list, sim_event);
+
+/* --- disks
+ * ------------------------------------------------------------------------------------------------------- */
+
+struct block {
+	uint64_t visible, durable;
+	unsigned cached_by; /* node whose write is in a cache, 0: none (visible == durable) */
+};
+
+/* What a reader may find: the last acknowledged write, and those after it whose fate is open. */
+struct expected {
+	uint64_t values[SIM_VALUES];
+	unsigned count;
+	bool any;    /* too many to remember */
+	bool locked; /* a write is under way: users take turns */
+	unsigned readers;
+};
+
+struct sim_log {
+	char uuid[LOG_UUID_BYTES];
+	bool disk, nosync, integrated_flush;
+	unsigned region_count;
+	struct block legs[SIM_LEGS][SIM_REGIONS][SIM_BLOCKS];
+	struct expected expected[SIM_REGIONS][SIM_BLOCKS];
+	uint8_t image[SIM_IMAGE], durable_image[SIM_IMAGE];
+	unsigned writes[SIM_NODES + 1][SIM_REGIONS]; /* leg writes under way, of each node */
+	unsigned copier[SIM_REGIONS];		     /* node that copies, 0: none */
+	unsigned device_writes[SIM_NODES + 1];	     /* under way */
+	unsigned excused;			     /* tables that may write unmarked (hazard A2) */
+	bool cold_core;				     /* core log: nosync may not be used any more */
+};
+
+/* --- nodes
+ * ------------------------------------------------------------------------------------------------------- */
+
+struct run_memory {
+	bool used;
+	char uuid[LOG_UUID_BYTES];
+	uint8_t *meta;
+	size_t meta_bytes;
+	struct {
+		luid_t luid;
+		struct region_set held;
+		bool used;
+	} instances[RUN_INSTANCES_MAX];
+	struct region_set bits[RUN_BITS_COUNT];
+};
+
+enum table_stage { TABLE_NONE, TABLE_CREATED, TABLE_LOADED, TABLE_ACTIVE, TABLE_SUSPENDED };
+
+/* A request that went to the daemon. */
+struct asked {
+	uint8_t state; /* 0 never, 1 sent, 2 answered */
+	uint8_t type;
+	uint8_t log, in_sync;
+	region_t region;
+	luid_t luid;
+};
+
+struct user_bio {
+	uint64_t id; /* 0: unused */
+	unsigned log, region, block;
+	uint64_t tag; /* 0: a read */
+};
+
+struct told {
+	luid_t luid;
+	uint8_t answers[SIM_REGIONS]; /* of IN_SYNC: 0 unknown, 1 no, 2 yes */
+	bool used;
+};
+
+struct sim_device {
+	int number;
+	enum table_stage stage;
+	bool busy, status_busy, excused, reload_wanted, removing;
+	bool reloading;
+	enum kernel_command_type command;
+	unsigned bios;
+	enum kernel_command_type plan[4]; /* what comes next */
+	unsigned plan_count;
+	struct told told[4];
+};
+
+struct sim_node {
+	unsigned id;
+	bool up;
+	uint64_t boot_id, boot_generation;
+	struct kernel *kernel;
+	uint64_t kernel_run_ns; /* when it is planned, KERNEL_NEVER: not */
+	struct sim_device devices[SIM_LOGS];
+	struct user_bio bios[32];
+	struct asked *seqs; /* by seq */
+	size_t seq_count;
+	/* daemon */
+	struct core *core;
+	uint64_t daemon_generation;
+	bool paused, listening;
+	unsigned kill_after; /* effects */
+	uint64_t pace_ns;
+	bool works;
+	struct sim_event_list held;
+	uint64_t timer_ns;
+	uint64_t kernel_channel_ns, cpg_channel_ns, quorum_channel_ns;
+	unsigned cpg_pending, quorum_pending;
+	struct run_memory run[SIM_LOGS];
+	bool quorate_told;
+	bool device_broken;
+	/* corosync */
+	bool corosync_up;
+	bool joining, connected; /* the daemon has asked to join, has joined the group */
+	unsigned component;
+	struct ring_model *ring;
+	uint32_t group; /* bit mask of nodes whose daemon is in the group, as this node has seen the order */
+	uint64_t order_channel_ns, item_channel_ns;
+	uint64_t fenced_boot;
+	struct {
+		unsigned node;
+		uint64_t boot_id;
+	} watches[SIM_NODES];
+	unsigned watch_count;
+};
+
+enum item_kind { ITEM_MESSAGE, ITEM_JOIN, ITEM_LEAVE };
+
+struct ring_item {
+	enum item_kind kind;
+	unsigned sender;
+	uint8_t *bytes;
+	size_t size;
+	uint64_t daemon; /* generation of the sender's daemon */
+};
+
+struct ring_model {
+	TAILQ_ENTRY(ring_model) link;
+	uint64_t seq;
+	unsigned representative;
+	uint32_t nodes;
+	bool frozen, quorate;
+	struct ring_item *items;
+	uint64_t count, room;
+	uint64_t delivered[SIM_NODES + 1], limit[SIM_NODES + 1];
+	uint64_t *digests; /* by index; 0: none yet */
+};
+TAILQ_HEAD(ring_models, ring_model);
+
+struct sim_options {
+	uint64_t seed;
+	unsigned nodes; /* 0: by seed */
+	uint64_t steps;
+	uint32_t faults; /* mask of 1 << enum fault_kind */
+	bool trace;
+};
+
+struct sim {
+	struct sim_options options;
+	uint64_t random[4];
+	uint64_t now_ns, order, steps;
+	struct sim_event **heap;
+	size_t heap_count, heap_room;
+	unsigned node_count;
+	struct sim_node nodes[SIM_NODES + 1]; /* by id, from 1 */
+	unsigned log_count;
+	struct sim_log logs[SIM_LOGS];
+	struct ring_models rings;
+	struct sim_event_list deferred; /* messages that wait for a ring */
+	uint64_t ring_seq, next_tag, next_incarnation;
+	bool two_node;
+	bool reform_planned, settling;
+	uint64_t settle_until_ns;
+	uint64_t fence_delay_ns;
+	jmp_buf *failure;
+	char failure_text[512];
+	int failure_guarantee;
+	uint64_t trace_hash;
+};
+
+/* sim.c */
+uint64_t sim_random(struct sim *sim);
+uint64_t sim_below(struct sim *sim, uint64_t end);
+uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high);
+bool sim_chance(struct sim *sim, unsigned percent);
+uint64_t sim_latency(struct sim *sim, uint64_t typical_ns);
+struct sim_event *sim_plan(struct sim *sim, enum sim_event_type type, unsigned node, uint64_t delay_ns);
+void sim_event_free(struct sim_event *event);
+/* Keep a message until the ring has formed: its content moves. */
+void sim_event_defer(struct sim *sim, struct sim_event *event);
+void sim_events_undefer(struct sim *sim);
+void sim_events_drop_deferred(struct sim *sim, unsigned node);
+void sim_trace(struct sim *sim, unsigned node, const char *format, ...) __attribute__((format(printf, 3, 4)));
+_Noreturn void sim_fail(struct sim *sim, int guarantee, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Runs one seed. Returns true when no guarantee broke; else `ret_sim->failure_*` say which. */
+bool sim_run(const struct sim_options *options, struct sim *sim);
+
+/* group.c */
+void group_start(struct sim *sim, unsigned node);
+void group_send(struct sim *sim, unsigned node, const uint8_t *bytes, size_t size);
+void group_order(struct sim *sim, struct sim_event *event);
+void group_item(struct sim *sim, const struct sim_event *event);
+void group_reform_soon(struct sim *sim, uint64_t delay_ns);
+void group_reform(struct sim *sim);
+void group_daemon_joins(struct sim *sim, unsigned node);
+void group_daemon_left(struct sim *sim, unsigned node, uint64_t delay_ns);
+void group_corosync_stop(struct sim *sim, unsigned node);
+void group_corosync_start(struct sim *sim, unsigned node);
+void group_fence(struct sim *sim, const struct sim_event *event);
+void group_watch(struct sim *sim, unsigned node, unsigned target, uint64_t boot_id);
+void group_watches_check(struct sim *sim);
+bool group_caught_up(const struct sim *sim, unsigned node);
+
+/* host.c */
+void host_boot(struct sim *sim, unsigned node);
+void host_die(struct sim *sim, unsigned node);
+void host_daemon_start(struct sim *sim, unsigned node);
+void host_daemon_kill(struct sim *sim, unsigned node);
+void host_daemon_pause(struct sim *sim, unsigned node, uint64_t ns);
+void host_daemon_resume(struct sim *sim, unsigned node);
+struct input *host_input(enum event_type type);
+void host_post(struct sim *sim, unsigned node, struct input *input, uint64_t *channel_ns,
+	       uint64_t latency_ns);
+void host_daemon_input(struct sim *sim, struct sim_event *event, bool *ret_kept);
+void host_timer(struct sim *sim, const struct sim_event *event);
+void host_kernel_soon(struct sim *sim, unsigned node);
+void host_kernel_run(struct sim *sim, unsigned node);
+void host_reply(struct sim *sim, const struct sim_event *event);
+void host_free(struct sim *sim, unsigned node);
+
+/* disk.c */
+void disk_init(struct sim *sim);
+void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *out);
+void disk_leg_land(struct sim *sim, const struct sim_event *event);
+void disk_node_dies(struct sim *sim, unsigned node);
+void disk_power_cut(struct sim *sim);
+void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns);
+void disk_perform(struct sim *sim, unsigned node, const struct effect *effect);
+void disk_event(struct sim *sim, struct sim_event *event);
+int disk_log_find(const struct sim *sim, const char *uuid);
+
+/* work.c */
+void work_start(struct sim *sim, unsigned node);
+void work_do(struct sim *sim, unsigned node);
+void work_bio_done(struct sim *sim, unsigned node, const struct kernel_output *out);
+void work_command_done(struct sim *sim, unsigned node, const struct kernel_output *out);
+void work_complaint(struct sim *sim, unsigned node, const struct kernel_output *out);
+void work_node_dies(struct sim *sim, unsigned node);
+bool work_quiet(const struct sim *sim, const char **ret_why, unsigned *ret_node);
+
+/* fault.c */
+void fault_start(struct sim *sim);
+void fault_do(struct sim *sim);
+void fault_event(struct sim *sim, const struct sim_event *event);
+void fault_end(struct sim *sim);
+int fault_parse(const char *list, uint32_t *ret_mask);
+
+/* check.c */
+void check_step(struct sim *sim, unsigned node);
+void check_leg_write_begins(struct sim *sim, unsigned node, unsigned log, unsigned region);
+void check_copy_begins(struct sim *sim, unsigned node, unsigned log, unsigned region);
+void check_device_write_begins(struct sim *sim, unsigned node, unsigned log);
+void check_request(struct sim *sim, unsigned node, const struct kernel_output *out);
+void check_reply(struct sim *sim, unsigned node, const struct effect *effect);
+void check_delivered(struct sim *sim, unsigned node, struct ring_model *ring, uint64_t index);
+bool check_settled(struct sim *sim, char *ret_why, size_t room);
+void check_end(struct sim *sim);
+
+#endif

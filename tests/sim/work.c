@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What users and LVM do. Users take turns: of each block one write is under way in the whole cluster. */
+#include "tests/sim/sim.h"
+
+#include <string.h>
+
+static struct user_bio *bio_find(struct sim_node *node, uint64_t id)
+{
+	for (size_t i = 0; i < sizeof(node->bios) / sizeof(node->bios[0]); i++)
+		if (node->bios[i].id == id)
+			return &node->bios[i];
+	return NULL;
+}
+
+/* --- expectations
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void expect_possible(struct expected *expected, uint64_t value)
+{
+	if (expected->count == SIM_VALUES)
+		expected->any = true;
+	else
+		expected->values[expected->count++] = value;
+}
+
+static void expect_written(struct expected *expected, uint64_t value)
+{
+	expected->count = 1;
+	expected->values[0] = value;
+	expected->any = false;
+}
+
+static bool expect_allows(const struct expected *expected, uint64_t value)
+{
+	bool found = expected->any;
+
+	for (unsigned i = 0; i < expected->count; i++)
+		found = found || expected->values[i] == value;
+	return found;
+}
+
+/* --- I/O
+ * -----------------------------------------------------------------------------------------------------------------
+ */
+
+static void io_submit(struct sim *sim, struct sim_node *node, unsigned number)
+{
+	struct sim_device *device = &node->devices[number];
+	struct sim_log *log = &sim->logs[number];
+	struct user_bio *bio = bio_find(node, 0);
+	unsigned region =
+	    (unsigned)sim_below(sim, sim_chance(sim, 50) ? (log->region_count + 3) / 4 : log->region_count);
+	unsigned block = (unsigned)sim_below(sim, SIM_BLOCKS);
+	struct expected *expected = &log->expected[region][block];
+	bool write = sim_chance(sim, 70);
+	struct kernel_bio submit = {.region = region, .block = block};
+
+	if (!bio || expected->locked || (write && expected->readers))
+		return;
+	submit.id = sim->next_tag++;
+	submit.tag = submit.id;
+	submit.type = write ? KERNEL_WRITE : KERNEL_READ;
+	if (kernel_submit(node->kernel, (unsigned)device->number, &submit))
+		return;
+	device->bios++;
+	*bio = (struct user_bio){.id = submit.id, .log = number, .region = region, .block = block};
+	if (write) {
+		bio->tag = submit.tag;
+		expected->locked = true;
+		expect_possible(expected, submit.tag);
+	} else {
+		expected->readers++;
+	}
+	sim_trace(sim, node->id, "user %s %s region %u block %u tag %llu", write ? "writes" : "reads",
+		  log->uuid, region, block, (unsigned long long)submit.tag);
+	host_kernel_soon(sim, node->id);
+}
+
+static unsigned device_log(const struct sim *sim, const struct sim_node *node, unsigned device)
+{
+	unsigned log = 0;
+
+	while (log < sim->log_count - 1 && node->devices[log].number != (int)device)
+		log++;
+	return log;
+}
+
+void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output *out)
+{
+	struct sim_node *node = &sim->nodes[number];
+	struct user_bio *bio = out->bio.id ? bio_find(node, out->bio.id) : NULL;
+	struct expected *expected;
+
+	node->devices[device_log(sim, node, out->device)].bios--;
+	if (!bio)
+		return;
+	sim_trace(sim, number, "user's bio %llu is done: %d", (unsigned long long)out->bio.id,
+		  out->bio.error);
+	expected = &sim->logs[bio->log].expected[bio->region][bio->block];
+	bio->id = 0;
+	if (bio->tag) {
+		expected->locked = false;
+		if (!out->bio.error)
+			expect_written(expected, bio->tag);
+		return;
+	}
+	expected->readers--;
+	if (!out->bio.error && !sim->logs[bio->log].excused && !expect_allows(expected, out->bio.tag))
+		sim_fail(sim, 1, "node %u reads %llu from %s region %u block %u; written was %llu", number,
+			 (unsigned long long)out->bio.tag, sim->logs[bio->log].uuid, bio->region, bio->block,
+			 (unsigned long long)expected->values[0]);
+}
+
+void work_node_dies(struct sim *sim, unsigned number)
+{
+	struct sim_node *node = &sim->nodes[number];
+
+	for (size_t i = 0; i < sizeof(node->bios) / sizeof(node->bios[0]); i++) {
+		struct user_bio *bio = &node->bios[i];
+		struct expected *expected = &sim->logs[bio->log].expected[bio->region][bio->block];
+
+		if (!bio->id)
+			continue;
+		bio->id = 0;
+		if (bio->tag)
+			expected->locked = false;
+		else
+			expected->readers--;
+	}
+	for (unsigned i = 0; i < sim->log_count; i++) {
+		struct sim_device *device = &node->devices[i];
+		if (device->excused && sim->logs[i].excused)
+			sim->logs[i].excused--;
+		memset(device, 0, sizeof(*device));
+		device->number = -1;
+	}
+}
+
+/* --- tables
+ * -----------------------------------------------------------------------------------------------------------------
+ */
+
+static void command_start(struct sim *sim, struct sim_node *node, unsigned number,
+			  enum kernel_command_type type)
+{
+	struct sim_device *device = &node->devices[number];
+	const struct sim_log *log = &sim->logs[number];
+	char args[96];
+	struct kernel_table table = {.uuid = log->uuid,
+				     .length_sectors = (uint64_t)log->region_count * SIM_REGION_SECTORS,
+				     .log_args = args,
+				     .integrated_flush = log->integrated_flush,
+				     .leg_count = SIM_LEGS,
+				     .handle_errors = true};
+
+	if (log->disk)
+		snprintf(args, sizeof(args), "clustered-disk 253:%u %u%s", number, SIM_REGION_SECTORS,
+			 log->nosync ? " nosync" : "");
+	else
+		snprintf(args, sizeof(args), "clustered-core %u", SIM_REGION_SECTORS);
+	if (kernel_command(node->kernel, (unsigned)device->number, type, &table,
+			   type == KERNEL_STATUS ? 2 : 1))
+		return;
+	sim_trace(sim, node->id, "dmsetup %s: command %d", log->uuid, (int)type);
+	if (type == KERNEL_STATUS) {
+		device->status_busy = true;
+	} else {
+		device->busy = true;
+		device->command = type;
+	}
+	host_kernel_soon(sim, node->id);
+}
+
+static void plan_reload(struct sim_device *device)
+{
+	device->plan[0] = KERNEL_RESUME;
+	device->plan[1] = KERNEL_SUSPEND_NOFLUSH;
+	device->plan[2] = KERNEL_LOAD;
+	device->plan_count = 3;
+}
+
+static void table_gone(struct sim *sim, struct sim_device *device, unsigned log)
+{
+	device->reload_wanted = false;
+	if (!device->excused)
+		return;
+	device->excused = false;
+	sim->logs[log].excused--;
+}
+
+void work_command_done(struct sim *sim, unsigned number, const struct kernel_output *out)
+{
+	struct sim_node *node = &sim->nodes[number];
+	unsigned log = device_log(sim, node, out->device);
+	struct sim_device *device = &node->devices[log];
+
+	if (out->command.id == 2) {
+		device->status_busy = false;
+		return;
+	}
+	sim_trace(sim, number, "dmsetup %s: command %d done: %d", sim->logs[log].uuid, (int)device->command,
+		  out->command.error);
+	device->busy = false;
+	if (out->command.error) {
+		device->plan_count = 0;
+		return;
+	}
+	switch (device->command) {
+	case KERNEL_LOAD:
+		device->stage = device->stage == TABLE_CREATED ? TABLE_LOADED : device->stage;
+		break;
+	case KERNEL_RESUME:
+		if (device->reloading)
+			table_gone(sim, device, log);
+		device->reloading = false;
+		device->stage = TABLE_ACTIVE;
+		break;
+	case KERNEL_SUSPEND:
+	case KERNEL_SUSPEND_NOFLUSH: device->stage = TABLE_SUSPENDED; break;
+	case KERNEL_REMOVE:
+		table_gone(sim, device, log);
+		memset(device, 0, sizeof(*device));
+		device->number = -1;
+		break;
+	default: break;
+	}
+}
+
+/* What the kernel complains of is either a fault that was made here, or a broken promise. */
+void work_complaint(struct sim *sim, unsigned number, const struct kernel_output *out)
+{
+	struct sim_node *node = &sim->nodes[number];
+	unsigned log = device_log(sim, node, out->device);
+	struct sim_device *device = &node->devices[log];
+
+	sim_trace(sim, number, "kernel: %s, %s region %u: %d", kernel_complaint_name(out->complaint.kind),
+		  ulog_type_name(out->complaint.request), out->complaint.region, out->complaint.error);
+	switch (out->complaint.kind) {
+	case KERNEL_RESUME_FAILED:
+		device->reload_wanted = true;
+		if (!device->excused)
+			sim->logs[log].excused++;
+		device->excused = true;
+		break;
+	case KERNEL_LOG_FAILURE: device->reload_wanted = true; break;
+	case KERNEL_NO_ROOM:
+	case KERNEL_SHORT_REPLY:
+	case KERNEL_BAD_NAME:
+		sim_fail(sim, 8, "node %u: %s in answer to %s, region %u", number,
+			 kernel_complaint_name(out->complaint.kind), ulog_type_name(out->complaint.request),
+			 out->complaint.region);
+	case KERNEL_ANSWER_LOST:
+		if (!device->excused)
+			sim_fail(sim, 8, "node %u: no answer to %s: %d", number,
+				 ulog_type_name(out->complaint.request), out->complaint.error);
+		break;
+	case KERNEL_WRITE_UNMARKED:
+	case KERNEL_WRITE_ONE_LEG:
+		if (!sim->logs[log].excused)
+			sim_fail(sim, 10, "node %u: %s to %s region %u", number,
+				 kernel_complaint_name(out->complaint.kind), sim->logs[log].uuid,
+				 out->complaint.region);
+		break;
+	default: break;
+	}
+}
+
+static void life(struct sim *sim, struct sim_device *device)
+{
+	switch (sim_below(sim, 4)) {
+	case 0:
+		device->plan[0] = KERNEL_RESUME;
+		device->plan[1] = sim_chance(sim, 50) ? KERNEL_SUSPEND : KERNEL_SUSPEND_NOFLUSH;
+		device->plan_count = 2;
+		break;
+	case 1:
+	case 2: plan_reload(device); break;
+	default: device->removing = true; break;
+	}
+}
+
+/* Returns whether the table is in use for I/O. */
+static bool table_work(struct sim *sim, struct sim_node *node, unsigned number)
+{
+	struct sim_device *device = &node->devices[number];
+	enum kernel_command_type next;
+
+	if (device->busy)
+		return device->stage == TABLE_ACTIVE && !device->removing;
+	if (device->number < 0) {
+		if (!node->core)
+			return false;
+		device->number = kernel_device_create(node->kernel);
+		device->stage = TABLE_CREATED;
+	}
+	if (device->stage == TABLE_CREATED || device->stage == TABLE_LOADED) {
+		if (node->core)
+			command_start(sim, node, number,
+				      device->stage == TABLE_CREATED ? KERNEL_LOAD : KERNEL_RESUME);
+		return false;
+	}
+	if (!device->plan_count && device->reload_wanted && node->core)
+		plan_reload(device);
+	if (device->plan_count) {
+		next = device->plan[--device->plan_count];
+		if (next == KERNEL_LOAD)
+			device->reloading = true;
+		command_start(sim, node, number, next);
+		return true;
+	}
+	if (device->stage == TABLE_SUSPENDED) {
+		command_start(sim, node, number, KERNEL_RESUME);
+		return true;
+	}
+	if (device->removing && !sim->settling) {
+		if (!device->bios)
+			command_start(sim, node, number, KERNEL_REMOVE);
+		return false;
+	}
+	device->removing = false;
+	return true;
+}
+
+void work_do(struct sim *sim, unsigned number)
+{
+	struct sim_node *node = &sim->nodes[number];
+
+	sim_plan(sim, SIM_WORK, number, sim_latency(sim, sim->settling ? 20 * MS : node->pace_ns));
+	if (!node->up)
+		return;
+	for (unsigned log = 0; log < sim->log_count; log++) {
+		struct sim_device *device = &node->devices[log];
+		bool usable = table_work(sim, node, log);
+
+		if (sim->settling || !usable)
+			continue;
+		if (device->stage != TABLE_ACTIVE && !sim_chance(sim, 20))
+			continue;
+		if (!device->status_busy && sim_below(sim, 300) == 0)
+			command_start(sim, node, log, KERNEL_STATUS);
+		if ((sim->options.faults & (1u << FAULT_LIFE)) && !device->busy && !device->plan_count &&
+		    sim_below(sim, 400) == 0)
+			life(sim, device);
+		for (uint64_t i = sim_below(sim, 4); i && device->bios < 8; i--)
+			io_submit(sim, node, log);
+	}
+}
+
+void work_start(struct sim *sim, unsigned number)
+{
+	struct sim_node *node = &sim->nodes[number];
+
+	node->pace_ns = sim_between(sim, 300 * US, 20 * MS);
+	if (!node->works)
+		sim_plan(sim, SIM_WORK, number, sim_below(sim, SECOND));
+	node->works = true;
+}
+
+/* Nothing is under way any more, and every table is in use. */
+bool work_quiet(const struct sim *sim, const char **ret_why, unsigned *ret_node)
+{
+	for (unsigned number = 1; number <= sim->node_count; number++) {
+		const struct sim_node *node = &sim->nodes[number];
+
+		*ret_node = number;
+		*ret_why = "a node is down";
+		if (!node->up || !node->core)
+			return false;
+		for (unsigned log = 0; log < sim->log_count; log++) {
+			const struct sim_device *device = &node->devices[log];
+
+			*ret_why = "a table is not active";
+			if (device->stage != TABLE_ACTIVE || device->busy || device->plan_count ||
+			    device->reload_wanted || device->removing)
+				return false;
+			*ret_why = "I/O is not finished";
+			if (device->bios || device->status_busy)
+				return false;
+		}
+		*ret_why = "requests are not answered";
+		if (kernel_requests_waiting(node->kernel))
+			return false;
+	}
+	return true;
+}
