@@ -25,7 +25,7 @@ static int open_verified(const char *path, dev_t device, int flags)
 		close(found);
 		return -ENODEV;
 	}
-	/* Not /proc/self: a thread may have descriptors of its own (wake.c). */
+	/* Not /proc/self, which is the first thread: it may have ended. */
 	snprintf(link, sizeof(link), "/proc/thread-self/fd/%d", found);
 	fd = open(link, flags | O_CLOEXEC);
 	if (fd < 0)

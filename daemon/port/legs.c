@@ -322,7 +322,7 @@ int legs_open(const struct port_config *config, struct device_mapper *mapper, st
 		free(legs);
 		return error;
 	}
-	legs->wakes = wakes_new();
+	legs->wakes = wakes_new(config->loop);
 	*ret_legs = legs;
 	return 0;
 }

@@ -2,9 +2,9 @@
 /*
  * The legs of mirrors: EFFECT_LEGS_FLUSH, _LEGS_CLOSE, EFFECT_REPAIR, EFFECT_WAKE.
  *
- * Legs come from the live table of the log as device-mapper has it at EFFECT_LEGS_OPEN, or when first needed. They are
- * opened when first needed and
- * kept open until EFFECT_LEGS_CLOSE or an error. One thread a log (hazard B4).
+ * Legs come from the live table of the log as device-mapper has it at EFFECT_LEGS_OPEN, or when first needed.
+ * They are opened when first needed and kept open until EFFECT_LEGS_CLOSE or an error. One thread a log
+ * (hazard B4).
  */
 #ifndef DAEMON_PORT_LEGS_H
 #define DAEMON_PORT_LEGS_H

@@ -3,19 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
-#include <pthread.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/queue.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/port/block_device.h"
+#include "daemon/port/log.h"
 #include "daemon/port/port.h"
 
-#define WAKE_STACK_BYTES (256u * 1024)
-#define SECTOR_BYTES	 512u
+#define SECTOR_BYTES	512u
+#define BLOCK_BYTES_MAX 65536u
 
 struct wake {
 	LIST_ENTRY(wake) entry;
@@ -23,22 +25,21 @@ struct wake {
 	uint32_t major, minor;
 	uint64_t sector;
 	const char *scratch_dir;
+	int end_fd; /* a pipe: at its end when the reading process is gone */
 	bool again;
 };
 
-/* Shared by the loop and the threads; freed by the last of them. */
 struct wakes {
-	pthread_mutex_t lock;
+	qb_loop_t *loop;
 	LIST_HEAD(, wake) list;
 	unsigned count;
-	bool closed;
 };
 
-struct wakes *wakes_new(void)
+struct wakes *wakes_new(qb_loop_t *loop)
 {
 	struct wakes *wakes = port_alloc(sizeof(*wakes));
 
-	pthread_mutex_init(&wakes->lock, NULL);
+	wakes->loop = loop;
 	LIST_INIT(&wakes->list);
 	return wakes;
 }
@@ -46,81 +47,99 @@ struct wakes *wakes_new(void)
 /* What the read gives, or whether it fails, does not matter: it passed the mirror's worker. */
 static void read_block(const struct wake *wake)
 {
+	static _Alignas(BLOCK_BYTES_MAX) uint8_t buffer[BLOCK_BYTES_MAX];
 	uint64_t size_bytes, offset_bytes = wake->sector * SECTOR_BYTES;
 	uint32_t block_bytes;
-	void *buffer;
 	int fd;
 
-	if (block_device_open(wake->major, wake->minor, O_RDONLY | O_DIRECT, wake->scratch_dir, &fd))
+	if (block_device_open(wake->major, wake->minor, O_RDONLY | O_DIRECT, wake->scratch_dir, &fd) ||
+	    block_device_geometry(fd, &size_bytes, &block_bytes) || block_bytes > sizeof(buffer))
 		return;
-	if (!block_device_geometry(fd, &size_bytes, &block_bytes)) {
-		buffer = block_device_buffer(block_bytes);
-		if (buffer)
-			(void)block_device_read(fd, buffer, block_bytes,
-						offset_bytes / block_bytes * block_bytes);
-		free(buffer);
-	}
-	close(fd);
+	(void)block_device_read(fd, buffer, block_bytes, offset_bytes / block_bytes * block_bytes);
 }
 
-/* True when the wake has to be done again; else it is gone. */
-static bool wake_ended(struct wake *wake)
+/* In the new process, of a parent with threads: system calls only, no memory from the heap. */
+static void child_run(const struct wake *wake, int end_fd) __attribute__((noreturn));
+static void child_run(const struct wake *wake, int end_fd)
 {
-	struct wakes *wakes = wake->wakes;
-	bool again, last;
+	pid_t reader;
 
-	pthread_mutex_lock(&wakes->lock);
-	again = wake->again && !wakes->closed;
-	wake->again = false;
-	if (!again) {
-		LIST_REMOVE(wake, entry);
-		wakes->count--;
+	dup2(end_fd, STDIN_FILENO); /* closed by its exit */
+	if (close_range(STDERR_FILENO + 1, ~0u, 0)) {
+		for (int fd = STDERR_FILENO + 1; fd < 65536; fd++) /* Linux before 5.9 */
+			close(fd);
 	}
-	last = !again && wakes->closed && wakes->count == 0;
-	pthread_mutex_unlock(&wakes->lock);
-	if (!again)
-		free(wake);
-	if (last) {
-		pthread_mutex_destroy(&wakes->lock);
-		free(wakes);
+	reader = fork();
+	if (reader == 0) {
+		setsid();
+		prctl(PR_SET_NAME, "mirrorlogd-wake");
+		read_block(wake);
 	}
-	return again;
+	_exit(reader < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-static void *wake_main(void *context)
+/* Waits for the process between, which ends at once. Returns 0 or a negative errno. */
+static int child_start(const struct wake *wake, int end_fd)
+{
+	pid_t child = fork();
+	int status = 0;
+
+	if (child == 0)
+		child_run(wake, end_fd);
+	if (child < 0)
+		return -errno;
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return status ? -EAGAIN : 0;
+}
+
+static int wake_start(struct wake *wake);
+
+static void wake_end(struct wake *wake)
+{
+	LIST_REMOVE(wake, entry);
+	wake->wakes->count--;
+	free(wake);
+}
+
+static int32_t wake_ended(int32_t fd, int32_t revents, void *context)
 {
 	struct wake *wake = context;
+	int error = 0;
 
-	/* Without this call (Linux before 5.9) a hanging read keeps the daemon's descriptors open, nothing
-	 * worse. */
-	(void)close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_UNSHARE);
-	do {
-		read_block(wake);
-	} while (wake_ended(wake));
-	return NULL;
+	(void)revents;
+	qb_loop_poll_del(wake->wakes->loop, fd);
+	close(fd);
+	if (wake->again) {
+		wake->again = false;
+		error = wake_start(wake);
+		if (!error)
+			return 0;
+		log_write(LOG_NOTICE, "cannot wake a mirror once more: %s", strerror(-error));
+	}
+	wake_end(wake);
+	return 0;
 }
 
-static int wake_spawn(struct wake *wake)
+static int wake_start(struct wake *wake)
 {
-	sigset_t all, before;
-	pthread_attr_t attributes;
-	pthread_t thread;
-	int error;
+	int ends[2], error;
 
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, WAKE_STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attributes, wake_main, wake);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	error = child_start(wake, ends[1]);
+	close(ends[1]);
 	if (!error)
-		pthread_setname_np(thread, "wake");
-	return -error;
+		error = qb_loop_poll_add(wake->wakes->loop, QB_LOOP_LOW, ends[0], POLLIN, wake, wake_ended);
+	if (error) {
+		close(ends[0]);
+		return error;
+	}
+	wake->end_fd = ends[0];
+	return 0;
 }
 
-/* True when a read of that device is under way and was told to do one more. */
+/* True when a read of that block is under way and was told to do one more. */
 static bool wake_repeat(struct wakes *wakes, uint32_t major, uint32_t minor, uint64_t sector)
 {
 	struct wake *wake;
@@ -138,46 +157,45 @@ static bool wake_repeat(struct wakes *wakes, uint32_t major, uint32_t minor, uin
 int wakes_read(struct wakes *wakes, uint32_t major, uint32_t minor, uint64_t sector, const char *scratch_dir)
 {
 	struct wake *wake;
-	int error = 0;
+	int error;
 
-	pthread_mutex_lock(&wakes->lock);
-	if (!wake_repeat(wakes, major, minor, sector)) {
-		if (wakes->count == WAKE_READS_MAX) {
-			error = -EBUSY;
-		} else {
-			wake = port_alloc(sizeof(*wake));
-			*wake = (struct wake){
-			    .wakes = wakes,
-			    .major = major,
-			    .minor = minor,
-			    .sector = sector,
-			    .scratch_dir = scratch_dir,
-			};
-			error = wake_spawn(wake);
-			if (error) {
-				free(wake);
-			} else {
-				LIST_INSERT_HEAD(&wakes->list, wake, entry);
-				wakes->count++;
-			}
-		}
+	if (wake_repeat(wakes, major, minor, sector))
+		return 0;
+	if (wakes->count == WAKE_READS_MAX)
+		return -EBUSY;
+	wake = port_alloc(sizeof(*wake));
+	*wake = (struct wake){
+	    .wakes = wakes,
+	    .major = major,
+	    .minor = minor,
+	    .sector = sector,
+	    .scratch_dir = scratch_dir,
+	};
+	error = wake_start(wake);
+	if (error) {
+		free(wake);
+		return error;
 	}
-	pthread_mutex_unlock(&wakes->lock);
-	return error;
+	LIST_INSERT_HEAD(&wakes->list, wake, entry);
+	wakes->count++;
+	return 0;
+}
+
+unsigned wakes_count(const struct wakes *wakes)
+{
+	return wakes->count;
 }
 
 void wakes_free(struct wakes *wakes)
 {
-	bool last;
+	struct wake *wake;
 
 	if (!wakes)
 		return;
-	pthread_mutex_lock(&wakes->lock);
-	wakes->closed = true;
-	last = wakes->count == 0;
-	pthread_mutex_unlock(&wakes->lock);
-	if (last) {
-		pthread_mutex_destroy(&wakes->lock);
-		free(wakes);
+	while ((wake = LIST_FIRST(&wakes->list))) {
+		qb_loop_poll_del(wakes->loop, wake->end_fd);
+		close(wake->end_fd);
+		wake_end(wake);
 	}
+	free(wakes);
 }

@@ -2,11 +2,10 @@
 #include "tests/port/port_test.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/port/legs.h"
@@ -218,26 +217,41 @@ static unsigned long reads_of(const struct loop_device *device)
 	return reads;
 }
 
-/* The device is read, not its cache, and the descriptors of the process stay. */
+static void wakes_wait(struct port_test *test, const struct wakes *wakes)
+{
+	for (int i = 0; i < 1000 && wakes_count(wakes) > 0; i++)
+		port_test_run_for(test, 10);
+	assert_int_equal(wakes_count(wakes), 0);
+}
+
+/* The device is read, not its cache; what is asked for during a read is done after it; descriptors stay. */
 static void test_wake_reads_the_device(void **state)
 {
 	struct port_test *test = *state;
 	struct loop_device device;
-	struct wakes *wakes = wakes_new();
+	struct wakes *wakes = wakes_new(test->config.loop);
 	unsigned long before;
+	unsigned open_count;
 
 	if (!loop_device_possible())
 		skip();
 	assert_int_equal(loop_device_make(test, "disk", 65536, &device), 0);
+	open_count = port_test_open_count("");
 	for (int round = 0; round < 2; round++) {
 		before = reads_of(&device);
-		assert_int_equal(wakes_read(wakes, device.major, device.minor, 9, test->dir), 0);
-		for (int i = 0; i < 5000 && reads_of(&device) == before; i++)
-			poll(NULL, 0, 1);
-		assert_true(reads_of(&device) > before);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(wakes_read(wakes, device.major, device.minor, 9, test->dir), 0);
+		assert_int_equal(wakes_count(wakes), 1);
+		wakes_wait(test, wakes);
+		assert_true(reads_of(&device) >= before + 2);
 	}
-	assert_true(fcntl(device.fd, F_GETFD) >= 0);
-	wakes_free(wakes);
+	assert_int_equal(port_test_open_count(""), open_count);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+	for (uint32_t i = 0; i < WAKE_READS_MAX; i++)
+		assert_int_equal(wakes_read(wakes, device.major, device.minor, i * 8, test->dir), 0);
+	assert_int_equal(wakes_read(wakes, device.major, device.minor, 1, test->dir), -EBUSY);
+	wakes_free(wakes); /* whatever is under way */
+	assert_int_equal(port_test_open_count(""), open_count);
 	loop_device_free(&device);
 }
 
