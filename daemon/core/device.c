@@ -47,6 +47,14 @@ bool device_is_writer(const struct core *core, const struct log *log)
 	return world && world->writer == core->config.node && core->active && device_constructor(log);
 }
 
+/* The role alone: what is delivered while the view is not active is noted all the same, and written later. */
+static bool device_has_role(const struct core *core, const struct log *log)
+{
+	const struct world_log *world = log_world(core, log);
+
+	return world && world->writer == core->config.node && device_constructor(log);
+}
+
 static void device_close(struct core *core, struct log *log)
 {
 	if (log->device.state == DEVICE_IDLE)
@@ -153,7 +161,7 @@ void device_note_dirty(struct core *core, struct log *log, const struct region_s
 	struct device *device = &log->device;
 	struct region_set fresh = {0};
 
-	if (!device_is_writer(core, log) || !device->merged)
+	if (!device_has_role(core, log) || !device->merged)
 		return;
 	region_set_copy(&fresh, regions);
 	region_set_subtract(&fresh, &device->content);
@@ -166,7 +174,7 @@ void device_note_clean(struct core *core, struct log *log, const struct region_s
 {
 	struct device *device = &log->device;
 
-	if (!device_is_writer(core, log) || !device->merged)
+	if (!device_has_role(core, log) || !device->merged)
 		return;
 	region_set_union_with(&device->maybe_clean, regions);
 	if (device->clean_due_ns == UINT64_MAX)
@@ -181,7 +189,7 @@ void device_recheck(struct core *core, struct log *log)
 	struct region_set dirty = {0};
 
 	log->mirror_due = true;
-	if (!device_is_writer(core, log) || !device->merged)
+	if (!device_has_role(core, log) || !device->merged)
 		return;
 	world_log_collect_dirty(world, &dirty);
 	device_note_dirty(core, log, &dirty);

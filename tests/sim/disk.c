@@ -387,6 +387,8 @@ void disk_power_cut(struct sim *sim)
 			for (unsigned region = 0; region < sim->logs[i].region_count; region++)
 				for (unsigned block = 0; block < SIM_BLOCKS; block++) {
 					struct block *it = &sim->logs[i].legs[leg][region][block];
+					/* who did not ask for a flush may find what was there before */
+					work_may_read(&sim->logs[i].expected[region][block], it->durable);
 					if (it->cached_by && sim_chance(sim, 50))
 						it->visible = it->durable;
 					it->durable = it->visible;

@@ -340,6 +340,7 @@ void work_do(struct sim *sim, unsigned node);
 void work_bio_done(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_command_done(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_complaint(struct sim *sim, unsigned node, const struct kernel_output *out);
+void work_may_read(struct expected *expected, uint64_t value);
 void work_node_dies(struct sim *sim, unsigned node);
 bool work_quiet(const struct sim *sim, const char **ret_why, unsigned *ret_node);
 

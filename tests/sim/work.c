@@ -43,6 +43,12 @@ static bool expect_allows(const struct expected *expected, uint64_t value)
  * -----------------------------------------------------------------------------------------------------------------
  */
 
+void work_may_read(struct expected *expected, uint64_t value)
+{
+	if (!expect_allows(expected, value))
+		expect_possible(expected, value);
+}
+
 static void io_submit(struct sim *sim, struct sim_node *node, unsigned number)
 {
 	struct sim_device *device = &node->devices[number];
