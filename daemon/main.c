@@ -109,9 +109,6 @@ static int with_pid_file(const struct options *options)
 		return STATUS_FAILED;
 	}
 	process_protect();
-	error = log_thread_start();
-	if (error != 0)
-		log_write(LOG_ERR, "no thread for the log: %s", strerror(-error));
 	status = with_run_dir(options);
 	process_pidfile_unlock();
 	return status;

@@ -5,15 +5,20 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <qb/qblog.h>
+
+#include "daemon/port/syslog_socket.h"
 
 #define OWN_FUNCTION   "mirrorlogd" /* what the filters know our lines by */
 #define LINE_BYTES     501
 #define BLACKBOX_BYTES (512 * 1024)
 
 static pthread_mutex_t line_mutex = PTHREAD_MUTEX_INITIALIZER;
-static bool stderr_at_start; /* a process has one log */
+/* A process has one log. */
+static bool stderr_at_start;
+static struct syslog_socket syslog_lines = {.fd = -1};
 
 /* Our own lines down to `priority`; of libqb, which logs each ring buffer, what is wrong only. */
 static int target_filter(int32_t target, uint8_t priority)
@@ -44,6 +49,26 @@ static int target_start(int32_t target, uint8_t priority)
 	return error != 0 ? error : qb_log_ctl(target, QB_LOG_CONF_ENABLED, QB_TRUE);
 }
 
+static void on_syslog_line(int32_t target, struct qb_log_callsite *site, struct timespec *when,
+			   const char *line)
+{
+	(void)target;
+	(void)when;
+	syslog_socket_write(&syslog_lines, SYSLOG_SOCKET_PATH, site->priority, line);
+}
+
+static int syslog_start(void)
+{
+	int32_t target = qb_log_custom_open(on_syslog_line, NULL, NULL, NULL);
+
+	if (target < 0)
+		return target;
+	tzset(); /* reads a file, once */
+	syslog_socket_init(&syslog_lines);
+	qb_log_format_set(target, "%b");
+	return target_start(target, LOG_INFO);
+}
+
 int log_start(bool to_stderr)
 {
 	int error;
@@ -53,7 +78,7 @@ int log_start(bool to_stderr)
 	qb_log_format_set(QB_LOG_STDERR, to_stderr ? "%T %7p %b" : "mirrorlogd: %b");
 	error = target_start(QB_LOG_STDERR, to_stderr ? LOG_DEBUG : LOG_WARNING);
 	if (error == 0 && !to_stderr)
-		error = target_start(QB_LOG_SYSLOG, LOG_INFO);
+		error = syslog_start();
 	if (error != 0)
 		return -ENOMEM;
 	stderr_at_start = !to_stderr;
@@ -68,19 +93,10 @@ void log_started(void)
 	stderr_at_start = false;
 }
 
-int log_thread_start(void)
-{
-	int error = qb_log_thread_start();
-
-	/* Not before: libqb takes the lock of that thread for a threaded target, whether it exists or not. */
-	if (error == 0 && qb_log_ctl(QB_LOG_SYSLOG, QB_LOG_CONF_STATE_GET, 0) == QB_LOG_STATE_ENABLED)
-		error = qb_log_ctl(QB_LOG_SYSLOG, QB_LOG_CONF_THREADED, QB_TRUE);
-	return error;
-}
-
 void log_stop(void)
 {
 	qb_log_fini();
+	syslog_socket_close(&syslog_lines);
 }
 
 void log_write(int priority, const char *format, ...)
@@ -100,7 +116,10 @@ void log_write(int priority, const char *format, ...)
 
 int log_dump(const char *path)
 {
-	ssize_t written = qb_log_blackbox_write_to_file(path);
+	ssize_t written;
 
+	pthread_mutex_lock(&line_mutex);
+	written = qb_log_blackbox_write_to_file(path);
+	pthread_mutex_unlock(&line_mutex);
 	return written < 0 ? (int)written : 0;
 }

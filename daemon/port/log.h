@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The log of the daemon, over libqb: syslog (written by a thread of its own, so that a full /dev/log never
- * blocks the I/O path of the host), stderr for -D, and a flight recorder in shared memory that is always on.
+ * The log of the daemon, over libqb: syslog (by syslog_socket.h, so that a full /dev/log never blocks the I/O
+ * path of the host), stderr for -D, and a flight recorder in shared memory that is always on.
  *
  * The functions are for any thread, unless said otherwise.
  */
@@ -21,11 +21,7 @@ int log_start(bool to_stderr);
 /* The start is over: without `to_stderr` nothing more goes to stderr. Main thread. */
 void log_started(void);
 
-/* Start the thread that writes to syslog: after the daemon is in the background, for threads do not survive a
- * fork. Returns 0 or a negative errno. */
-int log_thread_start(void);
-
-/* Write what is queued and close all targets. Main thread. */
+/* Close all targets. Main thread. */
 void log_stop(void);
 
 /* `priority` is LOG_ERR .. LOG_DEBUG of syslog(3). Never blocks; a line longer than 500 bytes is cut. */
