@@ -24,12 +24,11 @@ int legs_open(const struct port_config *config, struct device_mapper *mapper, st
  * EFFECT_LEGS_OPEN: no answer; what cannot be found is looked for again when it is needed.
  * EFFECT_REPAIR: answered by EVENT_REPAIRED after the copy is flushed. Sectors are those of the mirror
  * target. -ENODEV as above; -ERANGE: beyond the end of the target. EFFECT_LEGS_CLOSE: as EFFECT_DEVICE_CLOSE
- * (log_disk.h). EFFECT_WAKE: no answer. At most one read of a mirror is under way at any time, and
- * WAKE_READS_MAX (wake.h) of all; a read that hangs holds no other descriptor of the daemon, so not even its
- * exit waits for what others need.
+ * (log_disk.h). EFFECT_WAKE: no answer. One read of a mirror is under way at any time, and WAKE_READS_MAX
+ * (wake.h) of all; each in a process of its own, so that one that hangs holds up nothing, not even the
+ * daemon's exit.
  */
 #define LEGS_CLOSE_WAIT_MS 100
-#define LEGS_WAKES_MAX	   64
 void legs_perform(struct legs *legs, const struct effect *effect);
 
 /* Close all; waits for flushes and repairs in flight, not for wakes. NULL is allowed. */
