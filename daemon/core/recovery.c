@@ -158,12 +158,12 @@ uint64_t recovery_sync_count(const struct core *core, const struct log *log)
 	return count;
 }
 
-/* The kernel never polls: who gets the role, or quorum, pokes its worker (hazard B1). */
+/* The kernel never polls: who gets the role, or quorum, or something to copy, pokes its worker (hazard B1). */
 void recovery_tick(struct core *core, struct log *log)
 {
 	const struct instance *instance = log_resumed_instance(log);
-	bool possible =
-	    instance && work_possible(core, log, instance) && !region_set_is_empty(&log->unsynced);
+	bool possible = instance && work_possible(core, log, instance) &&
+			region_set_intersects(&log->unsynced, &log_world(core, log)->unsynced);
 
 	if (possible && !log->was_recoverer)
 		effect_add_log(core, EFFECT_WAKE, log);
