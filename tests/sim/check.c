@@ -315,9 +315,25 @@ bool check_settled(struct sim *sim, char *ret_why, size_t room)
 	return true;
 }
 
+/* A table that may have written unmarked has to be reloaded; the daemon says so, and an administrator does it. */
+static void reload_tainted(struct sim *sim)
+{
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		for (unsigned log = 0; log < sim->log_count && sim->nodes[node].core; log++) {
+			const struct world_log *world =
+			    world_log_find(&sim->nodes[node].core->world, sim->logs[log].uuid);
+			const struct participant *self = world ? participant_find(world, node) : NULL;
+
+			if (self && participant_tainted(self) && sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
+				sim->nodes[node].devices[log].reload_wanted = true;
+		}
+}
+
 void check_end(struct sim *sim)
 {
 	char why[400];
+
+	reload_tainted(sim);
 
 	if (check_settled(sim, why, sizeof(why))) {
 		sim->settle_until_ns = 0;

@@ -43,7 +43,7 @@ static void next_fault(struct sim *sim)
 void fault_start(struct sim *sim)
 {
 	if (sim->options.faults & ~(1u << FAULT_LIFE))
-		next_fault(sim);
+		sim_plan(sim, SIM_FAULT, 0, sim_between(sim, 5 * SECOND, 8 * SECOND));
 }
 
 static void restart_soon(struct sim *sim, unsigned node)

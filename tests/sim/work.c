@@ -356,7 +356,7 @@ void work_start(struct sim *sim, unsigned number)
 {
 	struct sim_node *node = &sim->nodes[number];
 
-	node->pace_ns = sim_between(sim, 300 * US, 20 * MS);
+	node->pace_ns = sim_between(sim, MS, 60 * MS);
 	if (!node->works)
 		sim_plan(sim, SIM_WORK, number, sim_below(sim, SECOND));
 	node->works = true;
