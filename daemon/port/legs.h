@@ -19,14 +19,13 @@ int legs_open(const struct port_config *config, struct device_mapper *mapper, st
 
 /*
  * All need effect->uuid.
- * EFFECT_LEGS_FLUSH: answered by EVENT_LEGS_FLUSHED; begun after the call (hazard B7). -ENODEV: no live table
- * of this log, or no device-mapper; else the first error of a leg, every leg having been tried.
- * EFFECT_LEGS_OPEN: no answer; what cannot be found is looked for again when it is needed.
- * EFFECT_REPAIR: answered by EVENT_REPAIRED after the copy is flushed. Sectors are those of the mirror
- * target. -ENODEV as above; -ERANGE: beyond the end of the target. EFFECT_LEGS_CLOSE: as EFFECT_DEVICE_CLOSE
- * (log_disk.h). EFFECT_WAKE: no answer. One read of a mirror is under way at any time, and WAKE_READS_MAX
- * (wake.h) of all; each in a process of its own, so that one that hangs holds up nothing, not even the
- * daemon's exit.
+ * - EFFECT_LEGS_FLUSH: answered by EVENT_LEGS_FLUSHED; begun after the call (hazard B7). -ENODEV: no live
+ * table of this log, or no device-mapper; else the first error of a leg, every leg having been tried.
+ * - EFFECT_REPAIR: answered by EVENT_REPAIRED after the copy is flushed. Sectors are those of the mirror
+ * target. -ENODEV as above; -ERANGE: beyond the end of the target.
+ * - EFFECT_LEGS_CLOSE: as EFFECT_DEVICE_CLOSE (log_disk.h).
+ * - EFFECT_WAKE: no answer. One read of a mirror is under way at any time, and WAKE_READS_MAX (wake.h) of
+ * all; each in a process of its own, so that one that hangs holds up nothing, not even the daemon's exit.
  */
 #define LEGS_CLOSE_WAIT_MS 100
 void legs_perform(struct legs *legs, const struct effect *effect);

@@ -18,11 +18,13 @@ struct log_disks;
 int log_disks_open(const struct port_config *config, struct log_disks **ret_disks);
 
 /*
- * EFFECT_DEVICE_READ: answered by EVENT_DEVICE_READ with min(size, size of the device) bytes. block_bytes is
- * the logical block of the device, or 4096 when that is larger and `size` rounded up to it is on the device.
- * EFFECT_DEVICE_WRITE: answered by EVENT_DEVICE_WRITTEN when durable. -EBADF: no read opened the device
- * before. EFFECT_DEVICE_CLOSE: no answer. The descriptor is closed on return, or, when close(2) itself takes
- * longer than LOG_DISK_CLOSE_WAIT_MS, as soon as it can be.
+ * - EFFECT_DEVICE_READ: answered by EVENT_DEVICE_READ with min(size, size of the device) bytes. block_bytes
+ * is the logical block of the device, or 4096 when that is larger and `size` rounded up to it is on the
+ * device.
+ * - EFFECT_DEVICE_WRITE: answered by EVENT_DEVICE_WRITTEN when durable. -EBADF: no read opened the device
+ * before.
+ * - EFFECT_DEVICE_CLOSE: no answer. The descriptor is closed on return, or, when close(2) itself takes longer
+ * than LOG_DISK_CLOSE_WAIT_MS, as soon as it can be.
  */
 #define LOG_DISK_CLOSE_WAIT_MS 100
 void log_disks_perform(struct log_disks *disks, const struct effect *effect);

@@ -15,10 +15,10 @@ struct netlink;
 /*
  * Join the group and begin to tell EVENT_KERNEL to config->sink.
  *
- * `peer_port`: 0 takes requests of the kernel only and answers it. For tests: the port number of another
- * socket of this network namespace, whose requests alone are taken, and which gets the answers. `lost_fn`
- * (with config->sink.context): the receive buffer overflowed; requests that the kernel does not repeat may be
- * lost: ask device-mapper (device_mapper_ask()).
+ * - `peer_port`: 0 takes requests of the kernel only and answers it. For tests: the port number of another
+ * socket of this network namespace, whose requests alone are taken, and which gets the answers.
+ * - `lost_fn` (with config->sink.context): the receive buffer overflowed; requests that the kernel does not
+ * repeat may be lost: ask device-mapper (device_mapper_ask()).
  *
  * Returns 0, -EPERM without CAP_NET_ADMIN, -EPROTONOSUPPORT without the kernel's connector, or another
  * negative errno.

@@ -41,6 +41,8 @@ struct held {
 struct run_log_dir {
 	LIST_ENTRY(run_log_dir) entry;
 	char uuid[LOG_UUID_BYTES];
+	uint64_t
+	    uuid_hash; /* looked at first: uuids of one volume group begin alike, and there may be many */
 	char name[NAME_BYTES];
 	uint64_t region_count; /* of the last meta; 0 before the first. Bits may be set beyond it */
 	uint8_t *meta;	       /* as loaded, until run_dir_load() has told it */
@@ -263,6 +265,7 @@ static int meta_decode(struct run_log_dir *log, const uint8_t *bytes, size_t siz
 		return -EUCLEAN;
 	memcpy(log->uuid, uuid, uuid_bytes);
 	log->uuid[uuid_bytes] = '\0';
+	log->uuid_hash = XXH3_64bits(log->uuid, strlen(log->uuid));
 	log_name(log->uuid, name);
 	if (strcmp(name, log->name))
 		return -EUCLEAN;
@@ -293,11 +296,12 @@ static int meta_read(struct run_dir *dir, struct run_log_dir *log)
 
 static struct run_log_dir *log_find(const struct run_dir *dir, const char *uuid)
 {
+	uint64_t uuid_hash = XXH3_64bits(uuid, strlen(uuid));
 	struct run_log_dir *log;
 
 	LIST_FOREACH(log, &dir->logs, entry)
 	{
-		if (!strcmp(log->uuid, uuid))
+		if (log->uuid_hash == uuid_hash && !strcmp(log->uuid, uuid))
 			return log;
 	}
 	return NULL;
@@ -327,6 +331,7 @@ static int log_need(struct run_dir *dir, const char *uuid, struct run_log_dir **
 			return -errno;
 		log = log_new(name);
 		strcpy(log->uuid, uuid);
+		log->uuid_hash = XXH3_64bits(uuid, strlen(uuid));
 		LIST_INSERT_HEAD(&dir->logs, log, entry);
 	}
 	*ret_log = log;
