@@ -182,12 +182,13 @@ def joins_at_once(context):
 
 @test
 def daemon_restart_under_io(context):
-    """Each daemon is killed and started again under load, then all at once."""
+    """A daemon is killed and started again under load, then all at once. What a kernel had asked the dead one it asks
+    again after its 15 s: that is how long this takes."""
     lab = context.lab(3)
     lab.start()
     lab.activate()
     lab.sync_wait()
-    for victims in ([1], [2], [3], [1, 2, 3]):
+    for victims in ([context.random.choice(lab.alive())], [1, 2, 3]):
         started = lab.load_start(3)
         lab.writes_go_on(lab.alive(), 15, "writes before the kill")
         for i in victims:
@@ -205,12 +206,12 @@ def daemon_restart_under_io(context):
 
 @test
 def daemon_restart_core_log(context):
-    """The same for a core log, one daemon at a time."""
+    """The same for a core log, one daemon."""
     lab = context.lab(3, log="core")
     lab.start()
     lab.activate()
     lab.sync_wait()
-    for i in lab.alive():
+    for i in context.random.sample(lab.alive(), 1):
         started = lab.load_start(3)
         lab.writes_go_on(lab.alive(), 15, "writes before the kill")
         lab.daemon_kill(lab.cluster[i])
