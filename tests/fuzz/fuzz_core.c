@@ -29,6 +29,7 @@
 #define STEPS_MAX   300
 #define IMAGE_BYTES (LOG_DEVICE_BITS_OFFSET + 512)
 
+#define LUIDS 4
 #define UUIDS 2
 
 static const char *const uuids[UUIDS] = {"LVM-one", "LVM-two"};
@@ -68,7 +69,12 @@ struct play {
 	uint64_t now_ns;
 	uint32_t next_seq;
 	bool asked[SEQ_MAX];
-	uint8_t view; /* bit n: node n + 1 is a member */
+	struct {
+		luid_t luid;
+		uint8_t region;
+	} in_sync_asked[SEQ_MAX];
+	bool told_in_sync[LUIDS][256]; /* the table with this luid was told IN_SYNC 1 (hazard A3) */
+	uint8_t view;		       /* bit n: node n + 1 is a member */
 	uint64_t ring_seq;
 	struct bytes_writer own; /* the message under way, if `own_sent` */
 	bool own_sent;
@@ -217,6 +223,33 @@ static void check_reply(struct play *play, const struct effect *effect)
 	FUZZ_CHECK(effect->reply.data_bytes == 0 || effect->reply.data != NULL);
 }
 
+static unsigned luid_index(luid_t luid)
+{
+	return (unsigned)(luid / 0x1000 - 1);
+}
+
+/* A table is forgotten by its kernel: it may be told anything again. */
+static void forget_told(struct play *play, luid_t luid)
+{
+	memset(play->told_in_sync[luid_index(luid)], 0, sizeof(play->told_in_sync[0]));
+}
+
+/* What a table was told is never taken back (guarantee 10). */
+static void check_in_sync(struct play *play, const struct effect *effect)
+{
+	luid_t luid = play->in_sync_asked[effect->reply.seq].luid;
+	uint8_t region = play->in_sync_asked[effect->reply.seq].region;
+	uint64_t value;
+
+	if (luid == 0 || effect->reply.error != 0)
+		return;
+	FUZZ_CHECK(effect->reply.data_bytes == sizeof(value));
+	memcpy(&value, effect->reply.data, sizeof(value));
+	FUZZ_CHECK(value <= 1);
+	FUZZ_CHECK(value == 1 || !play->told_in_sync[luid_index(luid)][region]);
+	play->told_in_sync[luid_index(luid)][region] = value == 1;
+}
+
 static void check_send(struct play *play, const struct effect *effect)
 {
 	FUZZ_CHECK(!play->own_sent);
@@ -252,7 +285,10 @@ static void note_io(struct play *play, const struct effect *effect, enum event_t
 static void check_effect(struct play *play, const struct effect *effect)
 {
 	switch (effect->type) {
-	case EFFECT_REPLY: check_reply(play, effect); break;
+	case EFFECT_REPLY:
+		check_reply(play, effect);
+		check_in_sync(play, effect);
+		break;
 	case EFFECT_SEND: check_send(play, effect); break;
 	case EFFECT_DEVICE_READ: note_io(play, effect, EVENT_DEVICE_READ); break;
 	case EFFECT_DEVICE_WRITE:
@@ -369,6 +405,14 @@ static void do_kernel(struct play *play)
 	if (who & 16)
 		payload[0] |= UINT64_C(1) << 33; /* a region that no log has */
 	play->asked[request->seq] = true;
+	if (request->type == ULOG_IN_SYNC && !(who & 16)) {
+		play->in_sync_asked[request->seq].luid = request->luid;
+		play->in_sync_asked[request->seq].region = (uint8_t)payload[0];
+	}
+	if (request->type == ULOG_DTR || (request->type == ULOG_CTR && payload[1] == 0)) /* not a reconnect */
+		forget_told(play, request->luid);
+	if (request->type == ULOG_SET_REGION_SYNC && payload[1] == 0)
+		play->told_in_sync[who & 3][payload[0] & 255] = false;
 	step(play, &event);
 }
 
@@ -687,6 +731,7 @@ static void do_tables(struct play *play)
 
 	event.tables.tables = tables;
 	event.tables.count = (choice >> 6) % 3;
+	memset(play->told_in_sync, 0, sizeof(play->told_in_sync)); /* tables that are not there are gone */
 	event.tables.asked_ns = play->now_ns;
 	step(play, &event);
 }
@@ -758,6 +803,7 @@ static void do_restart(struct play *play)
 	play->config.incarnation += 10;
 	if (choice & 1) {
 		play->config.boot_id++;
+		memset(play->told_in_sync, 0, sizeof(play->told_in_sync));
 		for (unsigned i = 0; i < UUIDS; i++)
 			run_drop(&play->run[i]);
 	}
