@@ -47,6 +47,7 @@ struct run_log_dir {
 	uint64_t region_count; /* of the last meta; 0 before the first. Bits may be set beyond it */
 	uint8_t *meta;	       /* as loaded, until run_dir_load() has told it */
 	size_t meta_bytes;
+	bool loaded; /* and not yet told */
 	unsigned held_count;
 	LIST_HEAD(, held) held;
 	struct bit_file bits[RUN_BITS_COUNT]; /* [RUN_HELD] is not used */
@@ -294,7 +295,8 @@ static int meta_read(struct run_dir *dir, struct run_log_dir *log)
 
 /* --- logs --- */
 
-static struct run_log_dir *log_find(const struct run_dir *dir, const char *uuid)
+/* What was found goes to the front: whoever writes asks for the same few again and again. */
+static struct run_log_dir *log_find(struct run_dir *dir, const char *uuid)
 {
 	uint64_t uuid_hash = XXH3_64bits(uuid, strlen(uuid));
 	struct run_log_dir *log;
@@ -302,9 +304,13 @@ static struct run_log_dir *log_find(const struct run_dir *dir, const char *uuid)
 	LIST_FOREACH(log, &dir->logs, entry)
 	{
 		if (log->uuid_hash == uuid_hash && !strcmp(log->uuid, uuid))
-			return log;
+			break;
 	}
-	return NULL;
+	if (log && log != LIST_FIRST(&dir->logs)) {
+		LIST_REMOVE(log, entry);
+		LIST_INSERT_HEAD(&dir->logs, log, entry);
+	}
+	return log;
 }
 
 static struct run_log_dir *log_new(const char *name)
@@ -439,6 +445,7 @@ static void scan_log(struct run_dir *dir, const char *name)
 		log_free(scan.log); /* nobody knows whose it is; the files go when the log comes */
 		return;
 	}
+	scan.log->loaded = true;
 	LIST_INSERT_HEAD(&dir->logs, scan.log, entry);
 }
 
@@ -605,12 +612,20 @@ static void log_tell(struct run_log_dir *log, const struct event_sink *sink)
 
 void run_dir_load(struct run_dir *dir, const struct event_sink *sink)
 {
-	struct run_log_dir *log, *next;
+	struct run_log_dir *log;
 
-	for (log = LIST_FIRST(&dir->logs); log; log = next) {
-		next = LIST_NEXT(log, entry); /* the answer may drop this one */
-		log_tell(log, sink);
-	}
+	/* The answer to one may drop it, and changes the order of all: begin anew after each. */
+	do {
+		LIST_FOREACH(log, &dir->logs, entry)
+		{
+			if (log->loaded)
+				break;
+		}
+		if (log) {
+			log->loaded = false;
+			log_tell(log, sink);
+		}
+	} while (log);
 	LIST_FOREACH(log, &dir->logs, entry)
 	{
 		free(log->meta);

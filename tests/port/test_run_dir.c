@@ -228,6 +228,48 @@ static void test_drop(void **state)
 	run_dir_close(dir);
 }
 
+struct dropper {
+	struct run_dir *dir;
+	unsigned told;
+};
+
+static void drop_told(void *context, const struct event *event)
+{
+	struct dropper *dropper = context;
+	char uuid[LOG_UUID_BYTES];
+
+	snprintf(uuid, sizeof(uuid), "%s", event->run_log.uuid);
+	if (dropper->told++ % 2)
+		meta(dropper->dir, uuid, "again", 10);
+	else
+		drop(dropper->dir, uuid, 0);
+}
+
+/* The core answers what it is told while it is told: each log once, whatever becomes of it. */
+static void test_answers_while_loading(void **state)
+{
+	struct dropper dropper = {.dir = dir_open(*state, false)};
+	struct event_sink sink = {.post = drop_told, .context = &dropper};
+	struct told_all all;
+	char uuid[8];
+
+	for (int i = 0; i < 8; i++) {
+		snprintf(uuid, sizeof(uuid), "log%d", i);
+		meta(dropper.dir, uuid, "m", 10);
+	}
+	run_dir_close(dropper.dir);
+	dropper.dir = dir_open(*state, false);
+	run_dir_load(dropper.dir, &sink);
+	assert_int_equal(dropper.told, 8);
+	run_dir_close(dropper.dir);
+	dropper.dir = dir_open(*state, false);
+	told_load(dropper.dir, &all);
+	assert_int_equal(all.count, 4);
+	assert_memory_equal(all.logs[0].meta, "again", 5);
+	told_free(&all);
+	run_dir_close(dropper.dir);
+}
+
 static void test_shrink_forgets(void **state)
 {
 	struct run_dir *dir = dir_open(*state, false);
@@ -518,10 +560,19 @@ static void test_whole_log_is_quick(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_empty),	       TEST(test_round_trip),	TEST(test_drop),
-	    TEST(test_shrink_forgets), TEST(test_random),	TEST(test_killed),
-	    TEST(test_other_boot),     TEST(test_corrupt_meta), TEST(test_missing_meta_and_bad_size),
-	    TEST(test_second_daemon),  TEST(test_no_space),	TEST(test_whole_log_is_quick),
+	    TEST(test_empty),
+	    TEST(test_round_trip),
+	    TEST(test_drop),
+	    TEST(test_answers_while_loading),
+	    TEST(test_shrink_forgets),
+	    TEST(test_random),
+	    TEST(test_killed),
+	    TEST(test_other_boot),
+	    TEST(test_corrupt_meta),
+	    TEST(test_missing_meta_and_bad_size),
+	    TEST(test_second_daemon),
+	    TEST(test_no_space),
+	    TEST(test_whole_log_is_quick),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
