@@ -35,6 +35,14 @@ def _check(result, what):
         raise SetupError(f"{what}: {os.strerror(err)} (the real-kernel cluster needs root)")
 
 
+def _leftovers_remove(base):
+    """Removes work directories whose maker was killed with SIGKILL, which leaves nobody to do it."""
+    for name in os.listdir(base):
+        maker = name[len(WORK_PREFIX) :].split("-")[0]
+        if name.startswith(WORK_PREFIX) and maker.isdigit() and not os.path.exists(f"/proc/{maker}"):
+            shutil.rmtree(os.path.join(base, name), ignore_errors=True)
+
+
 def work_dir_create():
     """Makes the work directory, in memory when there is room: a node's disks and memory are files in it."""
     base = tempfile.gettempdir()
@@ -44,7 +52,8 @@ def work_dir_create():
             base = "/dev/shm"
     except OSError:
         pass
-    path = tempfile.mkdtemp(prefix=WORK_PREFIX, dir=base)
+    _leftovers_remove(base)
+    path = tempfile.mkdtemp(prefix=f"{WORK_PREFIX}{os.getpid()}-", dir=base)
     os.chmod(path, 0o755)
     return path
 
