@@ -171,6 +171,9 @@ static void note_speech(struct core *core, const struct world_log *world, node_i
 	struct participant *speaker = participant_find(world, node);
 
 	note_resume(core, world, node);
+	/* A daemon that starts anew counts its batches from the beginning. */
+	if (speaker)
+		speaker->local_committed = 0;
 	if (!world->shape.disk && speaker && node != core->config.node)
 		speaker->local_ack_due = speaker->waiting_batch ? speaker->waiting_batch : speaker->batch;
 }

@@ -57,6 +57,9 @@ static const struct world_log *member_world(const struct sim *sim, unsigned node
 	world = world_log_find(&core->world, log->uuid);
 	if (!world || world->phase != LOG_OPEN || world->cold || world_log_assembling(world))
 		return NULL;
+	/* A mark that this part never saw may be on the device: whoever writes it next reads it first. */
+	if (world->shape.disk && (!world->writer_loaded || !view_has(core, world->writer)))
+		return NULL;
 	return world;
 }
 
