@@ -110,6 +110,25 @@ void frame_begin(struct bytes_writer *writer, uint16_t version, uint64_t incarna
 	bytes_write_u64(writer, incarnation);
 }
 
+static void nodes_encode(struct bytes_writer *writer, const node_id_t *nodes, uint32_t count)
+{
+	bytes_write_u32(writer, count);
+	for (uint32_t i = 0; i < count; i++)
+		bytes_write_u32(writer, nodes[i]);
+}
+
+static int nodes_decode(struct bytes_reader *reader, node_id_t *ret_nodes, uint32_t *ret_count)
+{
+	uint32_t count = bytes_read_u32(reader);
+
+	if (reader->failed || count > FRAME_NODES_MAX)
+		return -EPROTO;
+	for (uint32_t i = 0; i < count; i++)
+		ret_nodes[i] = bytes_read_u32(reader);
+	*ret_count = count;
+	return 0;
+}
+
 static void hello_encode(struct bytes_writer *writer, const struct record_hello *hello)
 {
 	bytes_write_u16(writer, hello->version_min);
@@ -121,9 +140,8 @@ static void hello_encode(struct bytes_writer *writer, const struct record_hello 
 	bytes_write_u32(writer, hello->component);
 	bytes_write_u8(writer, (uint8_t)((hello->ready ? 1u : 0) | (hello->was_active ? 2u : 0) |
 					 (hello->quorate ? 4u : 0)));
-	bytes_write_u32(writer, hello->member_count);
-	for (uint32_t i = 0; i < hello->member_count; i++)
-		bytes_write_u32(writer, hello->members[i]);
+	nodes_encode(writer, hello->members, hello->member_count);
+	nodes_encode(writer, hello->ring_nodes, hello->ring_node_count);
 }
 
 static int hello_decode(struct bytes_reader *reader, struct record_hello *hello)
@@ -141,12 +159,9 @@ static int hello_decode(struct bytes_reader *reader, struct record_hello *hello)
 	hello->ready = flags & 1;
 	hello->was_active = flags & 2;
 	hello->quorate = flags & 4;
-	hello->member_count = bytes_read_u32(reader);
-	if (reader->failed || flags > 7 || hello->member_count > FRAME_NODES_MAX)
+	if (flags > 7 || nodes_decode(reader, hello->members, &hello->member_count))
 		return -EPROTO;
-	for (uint32_t i = 0; i < hello->member_count; i++)
-		hello->members[i] = bytes_read_u32(reader);
-	return 0;
+	return nodes_decode(reader, hello->ring_nodes, &hello->ring_node_count);
 }
 
 static void stream_encode(struct bytes_writer *writer, const struct record_stream *stream)

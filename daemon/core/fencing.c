@@ -43,6 +43,27 @@ static void tell(struct core *core, enum record_type type, node_id_t node, uint6
 	record->boot_id = boot_id;
 }
 
+/* A suspect is alive as far as anybody knows; what is unknown is whether its kernel holds marks. */
+static bool node_waited_for(const struct world_node *node)
+{
+	return node->state == NODE_UNDECIDED || node->suspect;
+}
+
+static void node_ask_administrator(struct core *core, const struct world_node *node)
+{
+	if (node->state == NODE_UNDECIDED)
+		core_log(core, LOG_ERR,
+			 "node %u vanished: its regions stay as they are until it is back or `mirrorlogctl "
+			 "confirm-dead %u` is given",
+			 node->node, node->node);
+	else
+		core_log(core, LOG_WARNING,
+			 "node %u runs no daemon, and nobody remembers whether it has mirrors active: logs "
+			 "wait for "
+			 "its daemon, or for `mirrorlogctl confirm-dead %u` if none is active there",
+			 node->node, node->node);
+}
+
 static void node_undecided(struct core *core, const struct world_node *node)
 {
 	struct effect *effect;
@@ -52,49 +73,61 @@ static void node_undecided(struct core *core, const struct world_node *node)
 		return;
 	if (!watch_remember(core, node->node, node->boot_id))
 		return;
-	switch (core->config.fencing) {
-	case FENCING_ASSUME:
-		core_log(core, LOG_WARNING,
-			 "node %u is taken for dead because corosync lost it (--fencing=assume)", node->node);
+	if (core->config.fencing == FENCING_ASSUME) {
+		core_log(core, LOG_WARNING, "node %u %s (--fencing=assume)", node->node,
+			 node->state == NODE_UNDECIDED
+			     ? "is taken for dead because corosync lost it"
+			     : "runs no daemon and is taken for having no mirror active");
 		tell(core, RECORD_NODE_DEAD, node->node, node->boot_id);
-		break;
-	case FENCING_NONE:
-		core_log(core, LOG_ERR,
-			 "node %u vanished: its regions stay as they are until it is back or `mirrorlogctl "
-			 "confirm-dead %u` is given",
-			 node->node, node->node);
-		break;
-	case FENCING_DLM:
-		core_log(core, LOG_NOTICE, "node %u vanished: waiting for its fencing", node->node);
-		effect = effect_add(core, EFFECT_FENCE_WATCH);
-		effect->fence.node = node->node;
-		effect->fence.boot_id = node->boot_id;
-		break;
+		return;
 	}
+	/* A lock has the boot in its name: of a node that never spoke it cannot be asked for. */
+	if (core->config.fencing == FENCING_NONE || !node->boot_id) {
+		node_ask_administrator(core, node);
+		return;
+	}
+	core_log(core, LOG_NOTICE, "node %u vanished: waiting for its fencing", node->node);
+	effect = effect_add(core, EFFECT_FENCE_WATCH);
+	effect->fence.node = node->node;
+	effect->fence.boot_id = node->boot_id;
 }
 
 /* CPG does not report the death of a node whose daemon had gone before: the quorum's list of nodes does
  * (A10). */
+static bool node_down_due(const struct core *core, node_id_t id)
+{
+	const struct world_node *node = world_node_find(&core->world, id);
+
+	return (!node || node->state == NODE_GONE) && !ring_has(core, id) &&
+	       !(core->down_told == core->epoch && core->down_told_node == id);
+}
+
+static void node_down_tell(struct core *core, node_id_t node, uint64_t boot_id)
+{
+	core->down_told = core->epoch;
+	core->down_told_node = node;
+	tell(core, RECORD_NODE_DOWN, node, boot_id);
+}
+
 static void gone_nodes_check(struct core *core)
 {
-	const struct world_log *log;
 	const struct participant *participant;
+	const struct world_node *node;
+	const struct world_log *log;
 
 	if (!core->quorum_known || speaker(core) != core->config.node)
 		return;
-	TAILQ_FOREACH (log, &core->world.logs, entry)
-		TAILQ_FOREACH (participant, &log->participants, entry) {
-			const struct world_node *node = world_node_find(&core->world, participant->node);
-
-			if ((node && node->state != NODE_GONE) || ring_has(core, participant->node))
-				continue;
-			if (core->down_told == core->epoch && core->down_told_node == participant->node)
-				continue;
-			core->down_told = core->epoch;
-			core->down_told_node = participant->node;
-			tell(core, RECORD_NODE_DOWN, participant->node, participant->boot_id);
+	TAILQ_FOREACH (node, &core->world.nodes, entry)
+		if (node->suspect && node_down_due(core, node->node)) {
+			node_down_tell(core, node->node, node->boot_id);
 			return;
 		}
+	TAILQ_FOREACH (log, &core->world.logs, entry)
+		TAILQ_FOREACH (participant, &log->participants, entry)
+			if (node_down_due(core, participant->node)) {
+				node_down_tell(core, participant->node, participant->boot_id);
+				return;
+			}
 }
 
 static void fence_hold(struct core *core)
@@ -127,11 +160,11 @@ static void watched_prune(struct core *core)
 		const struct world_node *node = world_node_find(&core->world, core->watched[i].node);
 		struct effect *effect;
 
-		if (node && node->state == NODE_UNDECIDED && node->boot_id == core->watched[i].boot_id) {
+		if (node && node_waited_for(node) && node->boot_id == core->watched[i].boot_id) {
 			i++;
 			continue;
 		}
-		if (core->config.fencing == FENCING_DLM) {
+		if (core->config.fencing == FENCING_DLM && core->watched[i].boot_id) {
 			effect = effect_add(core, EFFECT_FENCE_UNWATCH);
 			effect->fence.node = core->watched[i].node;
 			effect->fence.boot_id = core->watched[i].boot_id;
@@ -150,7 +183,7 @@ void fencing_tick(struct core *core)
 	watched_prune(core);
 	gone_nodes_check(core);
 	TAILQ_FOREACH (node, &core->world.nodes, entry)
-		if (node->state == NODE_UNDECIDED)
+		if (node_waited_for(node))
 			node_undecided(core, node);
 }
 

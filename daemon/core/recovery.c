@@ -10,7 +10,7 @@ static bool work_possible(const struct core *core, const struct log *log, const 
 	const struct world_log *world = log_world(core, log);
 
 	return instance->state == INSTANCE_RESUMED && log_active(core, log) &&
-	       world->recoverer == core->config.node && !world_log_assembling(world);
+	       world->recoverer == core->config.node && !world_log_assembling(&core->world, world);
 }
 
 static bool work_fits(const struct log *log, const struct world_log *world, const struct instance *instance,
@@ -158,7 +158,8 @@ uint64_t recovery_sync_count(const struct core *core, const struct log *log)
 	return count;
 }
 
-/* The kernel never polls: who gets the role, or quorum, or something to copy, pokes its worker (hazard B1). */
+/* The kernel never polls: who gets the role, or quorum, or something to copy, pokes its worker (hazard B1).
+ */
 void recovery_tick(struct core *core, struct log *log)
 {
 	const struct instance *instance = log_resumed_instance(log);

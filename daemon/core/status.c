@@ -70,7 +70,11 @@ static void log_waits(const struct core *core, const struct log *log, const stru
 		return;
 	if (undecided != NODE_NONE)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "waits for the fencing of node %u", undecided);
-	else if (world_log_assembling(world))
+	else if (world_suspect(&core->world) != NODE_NONE)
+		snprintf(ret_text, STATUS_TEXT_BYTES,
+			 "waits for the daemon of node %u, which may have the log active",
+			 world_suspect(&core->world));
+	else if (world_log_assembling(&core->world, world))
 		snprintf(ret_text, STATUS_TEXT_BYTES,
 			 "waits until every former member has spoken or is dead");
 	else if (world->device_dead)

@@ -164,6 +164,8 @@ void view_fill_hello(const struct core *core, struct record_hello *hello)
 	};
 	for (unsigned i = 0; i < core->member_count; i++)
 		hello->members[i] = core->members[i].node;
+	hello->ring_node_count = core->quorum_node_count;
+	memcpy(hello->ring_nodes, core->quorum_nodes, sizeof(hello->ring_nodes));
 }
 
 /* Of two ready daemons whose states may differ: whose is the truth? */
@@ -269,6 +271,18 @@ static void settle_as_winner(struct core *core, const struct record_hello *best)
 		join_send_checkpoint(core);
 }
 
+/* Nodes of the ring that run no daemon: they may have run one, and their kernels may write. */
+static void suspects_note(struct core *core)
+{
+	for (unsigned i = 0; i < core->member_count; i++) {
+		const struct record_hello *hello = &core->members[i].hello;
+
+		for (uint32_t j = 0; j < hello->ring_node_count; j++)
+			if (hello->ring_nodes[j] != NODE_NONE && !view_has(core, hello->ring_nodes[j]))
+				world_node_suspected(&core->world, hello->ring_nodes[j]);
+	}
+}
+
 static void settle_as_founder(struct core *core)
 {
 	uint64_t epoch = 0;
@@ -281,6 +295,7 @@ static void settle_as_founder(struct core *core)
 		if (core->members[i].hello.epoch > epoch)
 			epoch = core->members[i].hello.epoch;
 	}
+	suspects_note(core);
 	core->incarnation = core->next_incarnation++;
 	core->epoch = epoch;
 	view_activate(core);

@@ -212,9 +212,22 @@ void world_log_collect_dirty(const struct world_log *log, struct region_set *ret
 	}
 }
 
-bool world_log_assembling(const struct world_log *log)
+node_id_t world_suspect(const struct world *world)
+{
+	const struct world_node *it;
+
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->suspect)
+			return it->node;
+	return NODE_NONE;
+}
+
+bool world_log_assembling(const struct world *world, const struct world_log *log)
 {
 	const struct participant *it;
+
+	if (world_suspect(world) != NODE_NONE)
+		return true;
 
 	TAILQ_FOREACH (it, &log->participants, entry)
 		if (it->awaited)
@@ -226,6 +239,8 @@ const char *world_log_repair_hindrance(const struct world *world, const struct w
 {
 	const struct participant *it;
 
+	if (world_suspect(world) != NODE_NONE)
+		return "repair waits for the daemon of a node that nobody remembers";
 	if (log->repair_barred)
 		return "a leg failed: repair waits until the table was reloaded everywhere";
 	if (log->shape.disk && !log->writer_loaded)
@@ -282,7 +297,7 @@ static node_id_t writer_choose(const struct world *world, const struct world_log
 static void writer_assign(const struct world *world, struct world_log *log)
 {
 	/* An awaited node may be the former writer, cut off with a write in flight (guarantee 6). */
-	if (!log->shape.disk || log->writer != NODE_NONE || world_log_assembling(log))
+	if (!log->shape.disk || log->writer != NODE_NONE || world_log_assembling(world, log))
 		return;
 	log->writer_loaded = false;
 	log->writer = writer_choose(world, log, &log->device_dead);

@@ -32,6 +32,7 @@ struct world_node {
 	uint64_t boot_id;
 	uint64_t
 	    incarnation; /* frames of any other incarnation are not of this world; 0: none are accepted */
+	bool suspect; /* in the ring of founders who remember nothing of it: its kernel may hold marks */
 	enum node_state state;
 };
 
@@ -134,7 +135,13 @@ bool world_log_marked(const struct world_log *log, region_t region);
 bool world_log_claim_granted(const struct world *world, const struct world_log *log);
 
 /* Nobody may copy: a former member has not spoken. */
-bool world_log_assembling(const struct world_log *log);
+bool world_log_assembling(const struct world *world, const struct world_log *log);
+
+/* A node whose marks nobody may know, NODE_NONE: there is none. */
+node_id_t world_suspect(const struct world *world);
+
+/* Founders begin while this node of their ring runs no daemon. Returns 0 or -ENOMEM. */
+int world_node_suspected(struct world *world, node_id_t node);
 
 /* Repair is impossible for the time being; a sentence why, or NULL when it is possible. */
 const char *world_log_repair_hindrance(const struct world *world, const struct world_log *log);

@@ -42,11 +42,38 @@ static void daemon_gone(struct world_log *log, node_id_t node)
 		world_log_release(log);
 }
 
+/* What it may have held was never told to anybody: a log device knows it, a core log has to take all for
+ * dirty. */
+static void suspect_dead(struct world *world, struct world_node *entry)
+{
+	struct world_log *log;
+
+	entry->suspect = false;
+	TAILQ_FOREACH (log, &world->logs, entry) {
+		if (!log->shape.disk)
+			ghosts_all(log);
+		world_log_assign_roles(world, log);
+	}
+}
+
+int world_node_suspected(struct world *world, node_id_t node)
+{
+	struct world_node *entry = world_node_get(world, node);
+
+	if (!entry)
+		return -ENOMEM;
+	entry->state = NODE_GONE;
+	entry->suspect = true;
+	return 0;
+}
+
 void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 {
 	struct world_node *entry = world_node_find(world, node);
 	struct world_log *log, *next;
 
+	if (entry && entry->suspect)
+		suspect_dead(world, entry);
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
 
@@ -82,7 +109,7 @@ void world_node_left(struct world *world, node_id_t node, bool node_down)
 			daemon_gone(log, node);
 		world_log_assign_roles(world, log);
 	}
-	if (!wanted)
+	if (!wanted && !entry->suspect)
 		world_node_forget(world, entry);
 }
 
@@ -310,6 +337,7 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 	if (!node)
 		return;
 	node->state = NODE_READY;
+	node->suspect = false;
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, sender);
 
@@ -333,19 +361,21 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 static void apply_node_down(struct world *world, const struct record *record)
 {
 	struct world_node *node = world_node_find(world, record->node);
+	const struct participant *participant = NULL;
 	struct world_log *log;
 
 	if (node && node->state != NODE_GONE)
 		return;
 	TAILQ_FOREACH (log, &world->logs, entry)
-		if (participant_find(log, record->node))
-			break;
-	if (!log)
+		if (!participant)
+			participant = participant_find(log, record->node);
+	if (!participant && !(node && node->suspect))
 		return;
 	node = world_node_get(world, record->node);
 	if (!node)
 		return;
-	node->boot_id = participant_find(log, record->node)->boot_id;
+	if (participant)
+		node->boot_id = participant->boot_id;
 	node->state = NODE_UNDECIDED;
 	node->incarnation = 0;
 }
@@ -508,7 +538,7 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 		participant_bury(log, participant);
 	if (world_log_reap(world, log))
 		return NULL;
-	log->cold = log->cold && world_log_assembling(log);
+	log->cold = log->cold && world_log_assembling(world, log);
 	world_log_assign_roles(world, log);
 	return log;
 }

@@ -165,13 +165,14 @@ static void node_encode(struct bytes_writer *writer, const struct world_node *no
 	bytes_write_u64(writer, node->boot_id);
 	bytes_write_u64(writer, node->incarnation);
 	bytes_write_u8(writer, (uint8_t)node->state);
+	bytes_write_u8(writer, node->suspect);
 }
 
 static int node_decode(struct bytes_reader *reader, struct world *world)
 {
 	node_id_t id = bytes_read_u32(reader);
 	struct world_node *node;
-	uint8_t state;
+	uint8_t state, suspect;
 
 	if (reader->failed || id == NODE_NONE || world_node_find(world, id))
 		return -EPROTO;
@@ -181,9 +182,11 @@ static int node_decode(struct bytes_reader *reader, struct world *world)
 	node->boot_id = bytes_read_u64(reader);
 	node->incarnation = bytes_read_u64(reader);
 	state = bytes_read_u8(reader);
-	if (reader->failed || state >= NODE_STATE_COUNT)
+	suspect = bytes_read_u8(reader);
+	if (reader->failed || state >= NODE_STATE_COUNT || suspect > 1)
 		return -EPROTO;
 	node->state = (enum node_state)state;
+	node->suspect = suspect;
 	return 0;
 }
 

@@ -176,7 +176,7 @@ static void test_daemon_gone(void **state)
 	assert_true(world_log_marked(log, 4));
 	assert_int_equal(world_node_joins(&world, 1, 10, 101), 0);
 	assert_true(participant_find(log, 1)->awaited);
-	assert_true(world_log_assembling(log));
+	assert_true(world_log_assembling(&world, log));
 	assert_true(world_log_marked(log, 4));
 	assert_int_equal(world_node_joins(&world, 1, 11, 102), 0); /* another boot proves the death (A10) */
 	assert_null(participant_find(log, 1));
@@ -460,7 +460,7 @@ static void test_speeches(void **state)
 	speech.former[0].boot_id = 40;
 	struct world_log *log = world_apply_speech(&world, 1, &speech);
 	assert_true(log->cold);
-	assert_true(world_log_assembling(log));
+	assert_true(world_log_assembling(&world, log));
 	assert_int_equal(log->writer, NODE_NONE); /* 4 may be writing */
 	assert_true(world_log_marked(log, 3));
 
@@ -474,7 +474,7 @@ static void test_speeches(void **state)
 	assert_int_equal(region_set_count(&log->ghosts), 10);
 	assert_true(region_set_contains_range(&log->ghosts, 110, 120));
 	world_node_dead(&world, 4, 40);
-	assert_false(world_log_assembling(log));
+	assert_false(world_log_assembling(&world, log));
 	assert_int_equal(log->writer, 1);
 	speech_fini(&speech);
 	world_fini(&world);
