@@ -55,7 +55,7 @@ static const struct world_log *member_world(const struct sim *sim, unsigned node
 	    core->join != JOIN_READY)
 		return NULL;
 	world = world_log_find(&core->world, log->uuid);
-	if (!world || world->phase != LOG_OPEN || world->cold || world_log_assembling(world))
+	if (!world || world->phase != LOG_OPEN || world->cold || world_log_assembling(&core->world, world))
 		return NULL;
 	/* A mark that this part never saw may be on the device: whoever writes it next reads it first. */
 	if (world->shape.disk && (!world->writer_loaded || !view_has(core, world->writer)))
@@ -332,6 +332,31 @@ static void reload_tainted(struct sim *sim)
 		}
 }
 
+/* Where everybody stands, for whoever reads the trace. */
+static void trace_log(struct sim *sim, unsigned node, unsigned number)
+{
+	const struct core *core = sim->nodes[node].core;
+	const struct log *log = core ? log_find((struct core *)core, sim->logs[number].uuid) : NULL;
+	const struct world_log *world = core ? world_log_find(&core->world, sim->logs[number].uuid) : NULL;
+	const struct participant *it;
+
+	if (!log || !world)
+		return;
+	sim_trace(sim, node,
+		  "%s: sent %llu committed %llu waiting %u pending %llu; writer %u loaded %d device %d merged %d "
+		  "stopped %d failed %d; recoverer %u claim %d/%u frame %d",
+		  log->uuid, (unsigned long long)log->batch_sent, (unsigned long long)log->batch_committed,
+		  log->waiting_count, (unsigned long long)region_set_count(&log->pending), world->writer,
+		  world->writer_loaded, (int)log->device.state, log->device.merged, log->device.stopped,
+		  log->device.failed, world->recoverer, world->claimed, world->claim, core->frame_in_flight);
+	TAILQ_FOREACH (it, &world->participants, entry)
+		sim_trace(sim, node, "  node %u: batch %llu waiting %llu/%llu acked %llu due %llu committed %llu marks %llu%s",
+			  it->node, (unsigned long long)it->batch, (unsigned long long)it->waiting_batch,
+			  (unsigned long long)region_set_count(&it->waiting), (unsigned long long)it->local_acked,
+			  (unsigned long long)it->local_ack_due, (unsigned long long)it->local_committed,
+			  (unsigned long long)region_set_count(&it->marks), it->awaited ? " awaited" : "");
+}
+
 void check_end(struct sim *sim)
 {
 	char why[400];
@@ -343,7 +368,11 @@ void check_end(struct sim *sim)
 		return;
 	}
 	sim_trace(sim, 0, "not settled: %s", why);
-	if (sim->now_ns > sim->settle_until_ns)
+	if (sim->now_ns > sim->settle_until_ns) {
+		for (unsigned node = 1; node <= sim->node_count; node++)
+			for (unsigned log = 0; log < sim->log_count; log++)
+				trace_log(sim, node, log);
 		sim_fail(sim, 9, "300 s after the last fault: %s", why);
+	}
 	sim_plan(sim, SIM_SETTLE, 0, SECOND);
 }
