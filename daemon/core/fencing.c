@@ -81,12 +81,14 @@ static void node_undecided(struct core *core, const struct world_node *node)
 		tell(core, RECORD_NODE_DEAD, node->node, node->boot_id);
 		return;
 	}
-	/* A lock has the boot in its name: of a node that never spoke it cannot be asked for. */
-	if (core->config.fencing == FENCING_NONE || !node->boot_id) {
+	if (core->config.fencing == FENCING_NONE) {
 		node_ask_administrator(core, node);
 		return;
 	}
-	core_log(core, LOG_NOTICE, "node %u vanished: waiting for its fencing", node->node);
+	core_log(core, LOG_NOTICE, "node %u %s", node->node,
+		 node->state == NODE_UNDECIDED
+		     ? "vanished: waiting for its fencing"
+		     : "runs no daemon: asking for its lock, which it holds if it has mirrors active");
 	effect = effect_add(core, EFFECT_FENCE_WATCH);
 	effect->fence.node = node->node;
 	effect->fence.boot_id = node->boot_id;
@@ -164,7 +166,7 @@ static void watched_prune(struct core *core)
 			i++;
 			continue;
 		}
-		if (core->config.fencing == FENCING_DLM && core->watched[i].boot_id) {
+		if (core->config.fencing == FENCING_DLM) {
 			effect = effect_add(core, EFFECT_FENCE_UNWATCH);
 			effect->fence.node = core->watched[i].node;
 			effect->fence.boot_id = core->watched[i].boot_id;

@@ -115,9 +115,11 @@ static void tell(struct dlm_port *dlm, enum note_type type, node_id_t node, uint
 /* --- the thread: own lock
  * ------------------------------------------------------------------------------------- */
 
-static size_t lock_name(char ret_name[NAME_BYTES], node_id_t node, uint64_t boot_id)
+/* The node alone: a lock does not outlive the boot that holds it, and the next boot takes it only when that
+ * one is gone. So it can be asked for a node whose boot nobody knows. */
+static size_t lock_name(char ret_name[NAME_BYTES], node_id_t node)
 {
-	return (size_t)snprintf(ret_name, NAME_BYTES, "%u.%016" PRIx64, node, boot_id);
+	return (size_t)snprintf(ret_name, NAME_BYTES, "node.%u", node);
 }
 
 static void held(struct dlm_port *dlm)
@@ -163,7 +165,7 @@ static bool hold_adopt(struct dlm_port *dlm, const char *name, size_t size)
 static void hold_try(struct dlm_port *dlm)
 {
 	char name[NAME_BYTES];
-	size_t size = lock_name(name, dlm->node, dlm->boot_id);
+	size_t size = lock_name(name, dlm->node);
 
 	if (!dlm->hold_wanted || dlm->hold_queued)
 		return;
@@ -223,7 +225,7 @@ static void watch_try(struct watch *watch)
 {
 	struct dlm_port *dlm = watch->dlm;
 	char name[NAME_BYTES];
-	size_t size = lock_name(name, watch->node, watch->boot_id);
+	size_t size = lock_name(name, watch->node);
 
 	watch->queued = true;
 	if (dlm_ls_lock(dlm->lockspace, LKM_EXMODE, &watch->lksb, 0, name, (unsigned)size, 0, on_watch, watch,

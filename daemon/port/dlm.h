@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Fencing as DLM knows it (libdlm, hazard A9). In the lockspace "mirrorlogd" each node holds an EX lock,
- * persistent and named by node and boot. dlm_controld stops the lockspace until a failed node is fenced; so
+ * persistent and named by node. dlm_controld stops the lockspace until a failed node is fenced; so
  * who is then granted the lock of another node knows that it is dead.
  *
  * All calls that may block, as every lock call does while the lockspace is stopped, are made by a thread of

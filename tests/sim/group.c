@@ -535,8 +535,11 @@ void group_watches_check(struct sim *sim)
 			continue;
 		for (unsigned i = 0; i < self->watch_count;) {
 			const struct sim_node *target = &sim->nodes[self->watches[i].node];
-			bool dead = target->boot_id != self->watches[i].boot_id ||
-				    (!target->up && target->fenced_boot == self->watches[i].boot_id);
+			/* Of a node that nobody knows a boot of: is its lock free? */
+			uint64_t holder =
+			    self->watches[i].boot_id ? self->watches[i].boot_id : target->lock_boot;
+			bool dead = !holder || target->boot_id != holder ||
+				    (!target->up && target->fenced_boot == holder);
 			if (!dead) {
 				i++;
 				continue;

@@ -441,9 +441,13 @@ static void perform(struct sim *sim, unsigned number, const struct effect *effec
 	case EFFECT_REPAIR: disk_perform(sim, number, effect); break;
 	case EFFECT_WAKE: perform_wake(sim, number, effect); break;
 	case EFFECT_FENCE_HOLD:
+		node->lock_boot = node->boot_id;
 		host_post(sim, number, host_input(EVENT_FENCE_HELD), NULL, sim_latency(sim, 5 * MS));
 		break;
 	case EFFECT_FENCE_RELEASE:
+		node->lock_boot = 0;
+		group_watches_check(sim);
+		break;
 	case EFFECT_LEGS_OPEN: break;
 	case EFFECT_FENCE_WATCH: group_watch(sim, number, effect->fence.node, effect->fence.boot_id); break;
 	case EFFECT_FENCE_UNWATCH:
