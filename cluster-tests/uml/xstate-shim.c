@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Preloaded into user-mode-linux. Linux 6.1 keeps 2696 bytes of a process's extended registers and writes exactly
- * that many back, but a host whose processor has larger ones (AMX tiles) takes its own full size only and fails the
- * first return to user space ("put_fp_registers", panic). So: hand over the registers with zeros behind them, and
- * declare the components that were not kept to be in their initial state.
+ * Preloaded into user-mode-linux. Linux 6.1 keeps 2696 bytes of a process's extended registers and writes
+ * exactly that many back, but a host whose processor has larger ones (AMX tiles) takes its own full size only
+ * and fails the first return to user space ("put_fp_registers", panic). So: hand over the registers with
+ * zeros behind them, and declare the components that were not kept to be in their initial state.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -30,7 +30,7 @@ static unsigned char area[AREA_MAX_BYTES];
 
 static long xstate_get(pid_t pid, struct iovec *kept)
 {
-	struct iovec whole = { .iov_base = area, .iov_len = sizeof(area) };
+	struct iovec whole = {.iov_base = area, .iov_len = sizeof(area)};
 	long result = syscall(SYS_ptrace, PTRACE_GETREGSET, pid, NT_X86_XSTATE, &whole);
 	if (result < 0)
 		return result;
@@ -42,7 +42,7 @@ static long xstate_get(pid_t pid, struct iovec *kept)
 
 static long xstate_set(pid_t pid, const struct iovec *kept)
 {
-	struct iovec whole = { .iov_base = area, .iov_len = sizeof(area) };
+	struct iovec whole = {.iov_base = area, .iov_len = sizeof(area)};
 	uint64_t present;
 
 	memset(area, 0, sizeof(area));
@@ -66,8 +66,7 @@ static long ptrace_forward(enum __ptrace_request request, pid_t pid, void *addre
 		long result = syscall(SYS_ptrace, request, pid, address, &word);
 		return result < 0 ? result : word;
 	}
-	default:
-		return syscall(SYS_ptrace, request, pid, address, data);
+	default: return syscall(SYS_ptrace, request, pid, address, data);
 	}
 }
 

@@ -134,8 +134,14 @@ class Node:
         argv += ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"]
         argv += [f"ubd{index}c={path}" for index, path in enumerate(self._disks)]
         argv += [f"eth0=tuntap,{self.tap},02:00:00:00:00:{self.number:02x}"]
-        argv += ["con=null", "con0=null,fd:1", "ssl=null", "stderr=1", "panic=1", "noreboot", "nohz=off", "printk.time=1"]
+        argv += ["con=null", "con0=null,fd:1", "ssl=null", "stderr=1", "printk.time=1"]
+        argv += ["panic=1", "noreboot", "nohz=off"]
         argv += [f"init={GUEST_INIT}", f"guest_share={self.share}"]
+        env = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "HOME": self._work_dir,
+            "LD_PRELOAD": self._preload,
+        }
         with open(self.console_path, "ab") as console:
             console.write(f"--- boot {self.boots}\n".encode())
             self._process = subprocess.Popen(
@@ -144,7 +150,7 @@ class Node:
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
-                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": self._work_dir, "LD_PRELOAD": self._preload},
+                env=env,
             )
 
     def boot_wait(self, seconds=60):

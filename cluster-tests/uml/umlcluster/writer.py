@@ -3,8 +3,9 @@
 """Load whose every acknowledged write is on record, and the check of the legs against that record.
 
 As a program (inside a node): a few processes write random 4 KiB blocks of a device with O_DIRECT until their time is
-over or SIGTERM comes, each to blocks of its own, one write at a time, each block full of copies of one tag (node, block, generation, checksum). What was acknowledged goes to a
-record file of the host at once, so that it survives the node.
+over or SIGTERM comes, each to blocks of its own, one write at a time. A block is full of copies of one tag: node,
+block, generation, checksum. What was acknowledged goes to a record file of the host at once, so that it survives the
+node.
 """
 
 import mmap
