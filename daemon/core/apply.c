@@ -152,7 +152,9 @@ static void apply_record(struct core *core, node_id_t node, struct record *recor
 		log_poke_all(core);
 		return;
 	}
-	if (core->join != JOIN_READY)
+	/* What answers the own speech comes while this node may still be speaking of other logs. */
+	if (core->join != JOIN_READY &&
+	    (core->join != JOIN_SPEAKING || (record->type != RECORD_COMMIT && record->type != RECORD_ACK)))
 		return;
 	if (!world) { /* gone with its last instance, maybe one of this node */
 		log_poke_all(core);

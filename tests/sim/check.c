@@ -318,7 +318,8 @@ bool check_settled(struct sim *sim, char *ret_why, size_t room)
 	return true;
 }
 
-/* A table that may have written unmarked has to be reloaded; the daemon says so, and an administrator does it. */
+/* A table that may have written unmarked has to be reloaded; the daemon says so, and an administrator does
+ * it. */
 static void reload_tainted(struct sim *sim)
 {
 	for (unsigned node = 1; node <= sim->node_count; node++)
@@ -327,7 +328,8 @@ static void reload_tainted(struct sim *sim)
 			    world_log_find(&sim->nodes[node].core->world, sim->logs[log].uuid);
 			const struct participant *self = world ? participant_find(world, node) : NULL;
 
-			if (self && participant_tainted(self) && sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
+			if (self && participant_tainted(self) &&
+			    sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
 				sim->nodes[node].devices[log].reload_wanted = true;
 		}
 }
@@ -342,19 +344,22 @@ static void trace_log(struct sim *sim, unsigned node, unsigned number)
 
 	if (!log || !world)
 		return;
-	sim_trace(sim, node,
-		  "%s: sent %llu committed %llu waiting %u pending %llu; writer %u loaded %d device %d merged %d "
-		  "stopped %d failed %d; recoverer %u claim %d/%u frame %d",
-		  log->uuid, (unsigned long long)log->batch_sent, (unsigned long long)log->batch_committed,
-		  log->waiting_count, (unsigned long long)region_set_count(&log->pending), world->writer,
-		  world->writer_loaded, (int)log->device.state, log->device.merged, log->device.stopped,
-		  log->device.failed, world->recoverer, world->claimed, world->claim, core->frame_in_flight);
+	sim_trace(
+	    sim, node,
+	    "%s: sent %llu committed %llu waiting %u pending %llu; writer %u loaded %d device %d merged %d "
+	    "stopped %d failed %d; recoverer %u claim %d/%u frame %d",
+	    log->uuid, (unsigned long long)log->batch_sent, (unsigned long long)log->batch_committed,
+	    log->waiting_count, (unsigned long long)region_set_count(&log->pending), world->writer,
+	    world->writer_loaded, (int)log->device.state, log->device.merged, log->device.stopped,
+	    log->device.failed, world->recoverer, world->claimed, world->claim, core->frame_in_flight);
 	TAILQ_FOREACH (it, &world->participants, entry)
-		sim_trace(sim, node, "  node %u: batch %llu waiting %llu/%llu acked %llu due %llu committed %llu marks %llu%s",
-			  it->node, (unsigned long long)it->batch, (unsigned long long)it->waiting_batch,
-			  (unsigned long long)region_set_count(&it->waiting), (unsigned long long)it->local_acked,
-			  (unsigned long long)it->local_ack_due, (unsigned long long)it->local_committed,
-			  (unsigned long long)region_set_count(&it->marks), it->awaited ? " awaited" : "");
+		sim_trace(
+		    sim, node,
+		    "  node %u: batch %llu waiting %llu/%llu acked %llu due %llu committed %llu marks %llu%s",
+		    it->node, (unsigned long long)it->batch, (unsigned long long)it->waiting_batch,
+		    (unsigned long long)region_set_count(&it->waiting), (unsigned long long)it->local_acked,
+		    (unsigned long long)it->local_ack_due, (unsigned long long)it->local_committed,
+		    (unsigned long long)region_set_count(&it->marks), it->awaited ? " awaited" : "");
 }
 
 void check_end(struct sim *sim)

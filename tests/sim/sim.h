@@ -211,7 +211,7 @@ struct sim_node {
 	uint32_t group; /* bit mask of nodes whose daemon is in the group, as this node has seen the order */
 	uint64_t order_channel_ns, item_channel_ns;
 	uint64_t fenced_boot;
-	uint64_t lock_boot;   /* the boot whose daemons hold the node's own DLM lock, 0: none */
+	uint64_t lock_boot; /* the boot whose daemons hold the node's own DLM lock, 0: none */
 	struct {
 		unsigned node;
 		uint64_t boot_id;
