@@ -133,6 +133,8 @@ static void hello_encode(struct bytes_writer *writer, const struct record_hello 
 {
 	bytes_write_u16(writer, hello->version_min);
 	bytes_write_u16(writer, hello->version_max);
+	bytes_write_u64(writer, hello->ring_seq);
+	bytes_write_u32(writer, hello->ring_representative);
 	bytes_write_u64(writer, hello->boot_id);
 	bytes_write_u64(writer, hello->incarnation);
 	bytes_write_u64(writer, hello->next_incarnation);
@@ -150,6 +152,8 @@ static int hello_decode(struct bytes_reader *reader, struct record_hello *hello)
 
 	hello->version_min = bytes_read_u16(reader);
 	hello->version_max = bytes_read_u16(reader);
+	hello->ring_seq = bytes_read_u64(reader);
+	hello->ring_representative = bytes_read_u32(reader);
 	hello->boot_id = bytes_read_u64(reader);
 	hello->incarnation = bytes_read_u64(reader);
 	hello->next_incarnation = bytes_read_u64(reader);
@@ -204,7 +208,8 @@ enum field {
 	FIELD_FLAG = 64,
 	FIELD_NAME = 128, /* uuid and shape */
 	FIELD_REGIONS = 256,
-	FIELD_COMMITS = 512
+	FIELD_COMMITS = 512,
+	FIELD_INCARNATION = 1024
 };
 
 static const uint16_t record_fields[RECORD_TYPE_END] = {
@@ -217,7 +222,7 @@ static const uint16_t record_fields[RECORD_TYPE_END] = {
     [RECORD_SYNCED] = FIELD_LOG | FIELD_REGIONS,
     [RECORD_FAILED] = FIELD_LOG | FIELD_REGION,
     [RECORD_COMMIT] = FIELD_LOG | FIELD_COMMITS,
-    [RECORD_ACK] = FIELD_LOG | FIELD_BATCH | FIELD_NODE,
+    [RECORD_ACK] = FIELD_LOG | FIELD_BATCH | FIELD_NODE | FIELD_INCARNATION,
     [RECORD_WANT] = FIELD_LOG | FIELD_REGIONS,
     [RECORD_CLAIM] = FIELD_LOG | FIELD_REGION,
     [RECORD_RELEASE] = FIELD_LOG | FIELD_REGION | FIELD_FLAG,
@@ -238,6 +243,8 @@ static void fields_encode(struct bytes_writer *writer, const struct record *reco
 		bytes_write_u64(writer, record->batch);
 	if (fields & FIELD_NODE)
 		bytes_write_u32(writer, record->node);
+	if (fields & FIELD_INCARNATION)
+		bytes_write_u64(writer, record->incarnation);
 	if (fields & FIELD_BOOT)
 		bytes_write_u64(writer, record->boot_id);
 	if (fields & FIELD_REGION)
@@ -254,6 +261,7 @@ static void fields_encode(struct bytes_writer *writer, const struct record *reco
 		bytes_write_u32(writer, record->commit_count);
 		for (uint32_t i = 0; i < record->commit_count; i++) {
 			bytes_write_u32(writer, record->commits[i].node);
+			bytes_write_u64(writer, record->commits[i].incarnation);
 			bytes_write_u64(writer, record->commits[i].batch);
 		}
 	}
@@ -266,6 +274,7 @@ static int commits_decode(struct bytes_reader *reader, struct record *record)
 		return -EPROTO;
 	for (uint32_t i = 0; i < record->commit_count; i++) {
 		record->commits[i].node = bytes_read_u32(reader);
+		record->commits[i].incarnation = bytes_read_u64(reader);
 		record->commits[i].batch = bytes_read_u64(reader);
 	}
 	return 0;
@@ -284,6 +293,8 @@ static int fields_decode(struct bytes_reader *reader, struct record *record)
 		record->batch = bytes_read_u64(reader);
 	if (fields & FIELD_NODE)
 		record->node = bytes_read_u32(reader);
+	if (fields & FIELD_INCARNATION)
+		record->incarnation = bytes_read_u64(reader);
 	if (fields & FIELD_BOOT)
 		record->boot_id = bytes_read_u64(reader);
 	if (fields & FIELD_REGION)

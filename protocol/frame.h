@@ -56,6 +56,8 @@ enum stream_kind { STREAM_CHECKPOINT = 1, STREAM_SPEAK, STREAM_DEVICE, STREAM_KI
 
 struct record_hello {
 	uint16_t version_min, version_max;
+	uint64_t ring_seq; /* the ring that the view belongs to */
+	node_id_t ring_representative;
 	uint64_t boot_id;
 	uint64_t incarnation;	   /* the one in use */
 	uint64_t next_incarnation; /* the one taken if this node has to start from a checkpoint */
@@ -93,6 +95,7 @@ struct log_shape {
 
 struct commit_pair {
 	node_id_t node;
+	uint64_t incarnation; /* whose batch it is: a new life of a daemon counts anew */
 	uint64_t batch;
 };
 
@@ -104,6 +107,7 @@ struct record {
 	luid_t luid;		   /* RESUME, SUSPENDED, DESTROYED */
 	uint64_t batch;		   /* MARK, ACK */
 	node_id_t node;		   /* ACK, NODE_DOWN, NODE_DEAD */
+	uint64_t incarnation;	   /* ACK: of the node whose batch it is */
 	uint64_t boot_id;	   /* NODE_DOWN, NODE_DEAD; 0: any */
 	region_t region;	   /* FAILED, CLAIM, RELEASE */
 	bool flag;		   /* RESUME: tainted; RELEASE: the region was copied */

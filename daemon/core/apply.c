@@ -28,6 +28,35 @@ static void backlog_add(struct core *core, node_id_t node, const uint8_t *bytes,
 	TAILQ_INSERT_TAIL(&core->backlog, item, entry);
 }
 
+/* A core log commits what every up-to-date member has: this node has it, whether or not a table of it is
+ * here. */
+static void note_ack_due(struct core *core, const struct world_log *world, node_id_t node)
+{
+	struct participant *sender = participant_find(world, node);
+
+	if (world->shape.disk || !sender || node == core->config.node)
+		return;
+	sender->local_ack_due = sender->waiting_batch ? sender->waiting_batch : sender->batch;
+	core->acks_due = true;
+}
+
+/* What was delivered between a speech and READY could not be answered, or not be noticed: once more. */
+static void note_ready(struct core *core, node_id_t node)
+{
+	struct world_log *world;
+
+	TAILQ_FOREACH (world, &core->world.logs, entry) {
+		struct participant *participant;
+
+		TAILQ_FOREACH (participant, &world->participants, entry) {
+			if (participant->node == node)
+				participant->local_committed = 0;
+			if (participant->node == node || node == core->config.node)
+				note_ack_due(core, world, participant->node);
+		}
+	}
+}
+
 /* Did the state take this node's RESUME? */
 static void note_own_resume(struct core *core, struct log *log, const struct world_log *world,
 			    const struct record *record)
@@ -55,18 +84,9 @@ static void note_commit(struct core *core, struct log *log, const struct record 
 {
 	for (uint32_t i = 0; i < record->commit_count; i++)
 		if (record->commits[i].node == core->config.node &&
+		    record->commits[i].incarnation == core->incarnation &&
 		    record->commits[i].batch > log->batch_committed)
 			log->batch_committed = record->commits[i].batch;
-}
-
-static void note_mark(struct core *core, struct log *log, const struct world_log *world, node_id_t sender,
-		      const struct record *record)
-{
-	struct participant *participant = participant_find(world, sender);
-
-	device_note_dirty(core, log, &record->regions);
-	if (!world->shape.disk && participant && sender != core->config.node)
-		participant->local_ack_due = record->batch;
 }
 
 /* What a record means to this node beyond the replicated state. */
@@ -82,7 +102,7 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 			note_own_resume(core, log, world, record);
 		device_recheck(core, log);
 		break;
-	case RECORD_MARK: note_mark(core, log, world, sender, record); break;
+	case RECORD_MARK: device_note_dirty(core, log, &record->regions); break;
 	case RECORD_CLEAR: device_note_clean(core, log, &record->regions); break;
 	case RECORD_SYNCED:
 		if (world->recoverer == sender)
@@ -111,8 +131,8 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 		break;
 	case RECORD_ACK:
 		participant = participant_find(world, sender);
-		if (record->node == core->config.node && participant &&
-		    record->batch > participant->local_acked)
+		if (record->node == core->config.node && record->incarnation == core->incarnation &&
+		    participant && record->batch > participant->local_acked)
 			participant->local_acked = record->batch;
 		break;
 	case RECORD_WANT:
@@ -145,6 +165,8 @@ static void apply_record(struct core *core, node_id_t node, struct record *recor
 	world = world_apply(&core->world, node, record);
 	if (record->type == RECORD_READY && node == core->config.node && core->join == JOIN_SPEAKING)
 		join_ready(core);
+	if (record->type == RECORD_READY)
+		note_ready(core, node);
 	if (record->type == RECORD_READY || record->type == RECORD_NODE_DEAD ||
 	    record->type == RECORD_NODE_DOWN) {
 		TAILQ_FOREACH (log, &core->logs, entry)
@@ -160,6 +182,8 @@ static void apply_record(struct core *core, node_id_t node, struct record *recor
 		log_poke_all(core);
 		return;
 	}
+	if (record->type == RECORD_MARK)
+		note_ack_due(core, world, node);
 	log = log_find(core, world->uuid);
 	if (!log)
 		return;
@@ -176,8 +200,7 @@ static void note_speech(struct core *core, const struct world_log *world, node_i
 	/* A daemon that starts anew counts its batches from the beginning. */
 	if (speaker)
 		speaker->local_committed = 0;
-	if (!world->shape.disk && speaker && node != core->config.node)
-		speaker->local_ack_due = speaker->waiting_batch ? speaker->waiting_batch : speaker->batch;
+	note_ack_due(core, world, node);
 }
 
 static void apply_speech(struct core *core, node_id_t node, struct bytes_reader *reader)
@@ -275,6 +298,7 @@ void apply_frame(struct core *core, node_id_t node, const uint8_t *bytes, size_t
 	if (error) {
 		core_log(core, LOG_ERR, "message of node %u refused: %s", node,
 			 error == -EPROTONOSUPPORT ? "other protocol version" : "malformed");
+		core->frame_in_flight = core->frame_in_flight && !own;
 		return;
 	}
 	record = calloc(1, sizeof(*record));

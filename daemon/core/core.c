@@ -241,7 +241,7 @@ void core_step(struct core *core, const struct event *event, struct effects *ret
 	case EVENT_CLUSTER_LOST: view_lost(core); break;
 	case EVENT_NODE_DEAD: fencing_node_dead(core, event->node_dead.node, event->node_dead.boot_id); break;
 	case EVENT_FENCE_HELD:
-		core->fence_held = true;
+		core->fence_held = core->fence_wanted; /* else it was given up since */
 		log_poke_all(core);
 		break;
 	case EVENT_DEVICE_READ:
@@ -280,6 +280,9 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 		due = earlier(due, log->device.clean_due_ns);
 	if (world->claimed && world->recoverer == core->config.node && !log->repairing && !log->release_sent)
 		due = earlier(due, log->repair_retry_ns);
+	if (!world->claimed && world->recoverer == core->config.node &&
+	    !region_set_is_empty(&world->ghosts) && log->repair_hold_ns > core->now_ns)
+		due = earlier(due, log->repair_hold_ns);
 	TAILQ_FOREACH (instance, &log->instances, entry)
 		if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN)
 			due = earlier(due, instance->suspend_deadline_ns);

@@ -55,7 +55,7 @@ static bool device_has_role(const struct core *core, const struct log *log)
 	return world && world->writer == core->config.node && device_constructor(log);
 }
 
-static void device_close(struct core *core, struct log *log)
+void device_close(struct core *core, struct log *log)
 {
 	if (log->device.state == DEVICE_IDLE)
 		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
@@ -118,7 +118,7 @@ void device_read_done(struct core *core, struct log *log, const struct event *ev
 	enum log_device_found found;
 	uint64_t regions = 0;
 
-	if (!world || world->writer != core->config.node || world->writer_loaded) {
+	if (device->stale || !world || world->writer != core->config.node || world->writer_loaded) {
 		device->state = DEVICE_IDLE;
 		device_close(core, log);
 		return;
@@ -293,7 +293,9 @@ static void device_commit(struct core *core, struct log *log, struct world_log *
 		if (!record)
 			abort();
 		record->commits[record->commit_count++] =
-		    (struct commit_pair){.node = participant->node, .batch = participant->batch};
+		    (struct commit_pair){.node = participant->node,
+					 .incarnation = node_incarnation(core, participant->node),
+					 .batch = participant->batch};
 	}
 }
 

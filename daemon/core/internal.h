@@ -91,6 +91,7 @@ struct device {
 	uint32_t block_bytes;
 	bool known;			/* `content` is what the device holds */
 	bool failed;			/* WRITER_FAILED is to be sent */
+	bool stale;			/* a read under way was for a former holder of the role */
 	bool stopped;			/* handing over: no further writes */
 	bool merged;			/* the content was told to the cluster */
 	struct region_set content;	/* dirty bits as they are, or will be after the write under way */
@@ -133,7 +134,8 @@ struct log {
 	struct region_set cleared_in_flight;	    /* CLEAR in the frame under way */
 	uint64_t linger_due_ns;			    /* UINT64_MAX: nothing lingers */
 	uint64_t batch_sent, batch_committed;
-	struct region_set fail_pending; /* FAILED for the next frame */
+	struct region_set fail_pending;	  /* FAILED for the next frame */
+	struct region_set fail_in_flight; /* FAILED in the frame under way */
 
 	/* Legs: one flush at a time serves clears and sync bits. */
 	bool legs_busy;
@@ -154,6 +156,7 @@ struct log {
 	bool claim_sent, release_sent, repairing;
 	region_t repair_cursor;
 	uint64_t repair_retry_ns; /* a claim that is not granted until then makes room for the next */
+	uint64_t repair_hold_ns;  /* no new claim until then: a copy failed */
 
 	struct device device;
 };
@@ -261,6 +264,8 @@ struct core {
 	TAILQ_HEAD(poked, log) poked;
 	uint32_t next_handle;
 	uint64_t next_token;
+	uint64_t batch_floor; /* batch numbers up to here were used by logs that are gone */
+	bool acks_due;
 	bool repair_paused;
 	bool stop_wanted;
 
@@ -283,7 +288,8 @@ struct log *log_by_handle(struct core *core, uint32_t handle);
 struct log *log_get(struct core *core, const char *uuid);
 void log_poke(struct core *core, struct log *log);
 void log_poke_all(struct core *core);
-void log_reap(struct core *core, struct log *log); /* drop it when nothing needs it */
+void log_reap(struct core *core, struct log *log);		    /* drop it when nothing needs it */
+uint64_t node_incarnation(const struct core *core, node_id_t node); /* 0: none is admitted */
 struct world_log *log_world(const struct core *core, const struct log *log);
 struct participant *log_self(const struct core *core, const struct log *log);
 struct instance *instance_find(const struct log *log, luid_t luid);
@@ -300,6 +306,7 @@ void kernel_request(struct core *core, const struct ulog_request *request);
 void kernel_answer_waiting(struct core *core, struct log *log);
 void reply(struct core *core, uint32_t seq, luid_t luid, int error, const void *data, uint32_t data_bytes);
 void kernel_wait(struct core *core, struct log *log, const struct ulog_request *request, uint64_t batch);
+void resume_begin(struct core *core, struct log *log, struct instance *instance);
 bool kernel_waits(const struct log *log, luid_t luid, enum ulog_type type);
 void kernel_fail_kept(struct core *core, const char *uuid);
 void waiting_reply(struct core *core, struct log *log, struct waiting *waiting, int error);
@@ -308,6 +315,7 @@ void waiting_reply_all(struct core *core, struct log *log, luid_t luid, enum ulo
 /* marks.c */
 void marks_add(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_force(struct core *core, struct log *log, region_t region); /* a new batch, marked before or not */
+void marks_abandon(struct core *core, struct log *log, const struct region_set *regions);
 void marks_remove(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_tick(struct core *core, struct log *log);
 void marks_flushed(struct core *core, struct log *log, int error);
@@ -324,6 +332,7 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 void recovery_remote(struct core *core, struct log *log, const struct ulog_request *request);
 void recovery_tick(struct core *core, struct log *log);
 void recovery_synced(struct core *core, struct log *log, const struct region_set *regions);
+void recovery_forget_untold(struct core *core, struct log *log);
 uint64_t recovery_sync_count(const struct core *core, const struct log *log);
 
 /* repair.c */
@@ -338,6 +347,7 @@ void device_note_dirty(struct core *core, struct log *log, const struct region_s
 void device_note_clean(struct core *core, struct log *log, const struct region_set *regions);
 void device_recheck(struct core *core, struct log *log);
 void device_tell_again(struct core *core, struct log *log); /* after a join dropped what was under way */
+void device_close(struct core *core, struct log *log);	    /* nothing is in flight */
 bool device_quiet(const struct log *log); /* all clean bits are written, nothing is in flight */
 bool device_is_writer(const struct core *core, const struct log *log);
 void device_init(struct device *device);
@@ -358,6 +368,7 @@ void view_fill_hello(const struct core *core, struct record_hello *hello);
 bool view_has(const struct core *core, node_id_t node);
 
 /* join.c: checkpoint in and out, speeches. */
+bool join_io_in_flight(const struct core *core); /* a write of the log device, or a copy */
 void join_reset(struct core *core);
 void join_start_loading(struct core *core);
 void join_start_speaking(struct core *core);

@@ -48,6 +48,9 @@ static void log_unlearn(struct log *log)
 	log->release_sent = false;
 	log->repair_retry_ns = UINT64_MAX;
 	log->device.merged = false;
+	log->device.stale = log->device.state == DEVICE_READING;
+	region_set_union_with(&log->fail_pending, &log->fail_in_flight);
+	region_set_clear(&log->fail_in_flight);
 	log->device.known = false;
 	TAILQ_FOREACH (instance, &log->instances, entry) {
 		instance->resume_sent = false;
@@ -57,6 +60,16 @@ static void log_unlearn(struct log *log)
 	}
 	if (!region_set_is_empty(&log->linger_young) && log->linger_due_ns == UINT64_MAX)
 		log->linger_due_ns = 0;
+}
+
+bool join_io_in_flight(const struct core *core)
+{
+	const struct log *log;
+
+	TAILQ_FOREACH (log, &core->logs, entry)
+		if (log->device.state == DEVICE_WRITING || log->repairing)
+			return true;
+	return false;
 }
 
 void join_reset(struct core *core)
@@ -122,6 +135,8 @@ void join_checkpoint_received(struct core *core, const struct bytes_writer *cont
 		core->hello_due = true;
 		return;
 	}
+	/* A HELLO that came meanwhile may have begun another epoch. */
+	core->world.epoch = core->epoch;
 	core_log(core, LOG_INFO, "checkpoint loaded, %zu bytes", bytes_writer_size(content));
 	/* Speaking first: frames behind the checkpoint are applied to a state that this node already trusts.
 	 */

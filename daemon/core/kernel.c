@@ -182,8 +182,7 @@ static void resume_send(struct core *core, struct log *log, struct instance *ins
 	region_set_union_with(&instance->leftover, &instance->held);
 	region_set_clear(&instance->held);
 	region_set_copy(&record->regions, &instance->leftover);
-	region_set_subtract(&log->announced, &instance->leftover);
-	region_set_subtract(&log->pending, &instance->leftover);
+	marks_abandon(core, log, &instance->leftover);
 	instance->resume_sent = true;
 	instance->refused = false;
 }
@@ -345,12 +344,27 @@ static void request_ctr(struct core *core, const struct ulog_request *request)
 	ctr_reply(core, request, &constructor);
 }
 
+void resume_begin(struct core *core, struct log *log, struct instance *instance)
+{
+	struct instance *it;
+
+	/* One table of a log runs on a host: another that seems to has been suspended while nobody listened.
+	 */
+	TAILQ_FOREACH (it, &log->instances, entry)
+		if (it != instance && (it->state == INSTANCE_RESUMED || it->state == INSTANCE_PRESUSPENDED))
+			suspend_begin(core, log, it);
+	instance->state = INSTANCE_RESUMING;
+	instance->resume_sent = false;
+	instance->has_work = false;
+	shape_of(&instance->constructor, &log->shape);
+	log_poke(core, log);
+}
+
 static void request_resume(struct core *core, struct log *log, struct instance *instance,
 			   const struct ulog_request *request)
 {
 	bool reconnect = core->now_ns <= instance->reconnect_until_ns;
 
-	instance->reconnect_until_ns = 0;
 	if (instance->state == INSTANCE_RESUMED) {
 		if (instance->reconnect_open) {
 			instance->reconnect_open = false;
@@ -364,12 +378,8 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 		reply_plain(core, request, 0);
 		return;
 	}
-	if (instance->state != INSTANCE_RESUMING) {
-		instance->state = INSTANCE_RESUMING;
-		instance->resume_sent = false;
-		shape_of(&instance->constructor, &log->shape);
-		instance->has_work = false;
-	}
+	if (instance->state != INSTANCE_RESUMING)
+		resume_begin(core, log, instance);
 	kernel_wait(core, log, request, 0);
 }
 
@@ -398,10 +408,10 @@ static void request_postsuspend(struct core *core, struct log *log, struct insta
 /* --- regions
  * --------------------------------------------------------------------------------------------------- */
 
-static bool regions_valid(const struct log *log, const struct ulog_request *request)
+static bool regions_valid(const struct instance *instance, const struct ulog_request *request)
 {
 	for (size_t i = 0; i < ulog_region_count(request); i++)
-		if (ulog_region(request, i) >= log->shape.region_count)
+		if (ulog_region(request, i) >= instance->constructor.region_count)
 			return false;
 	return true;
 }
@@ -426,6 +436,12 @@ static void request_flush(struct core *core, struct log *log, struct instance *i
 	uint64_t batch;
 
 	request_mark(core, log, instance, request);
+	/* Who holds nothing is promised nothing: a FLUSH behind CLEARs goes on without quorum too (hazard
+	 * B5). */
+	if (region_set_is_empty(&instance->held)) {
+		reply_plain(core, request, 0);
+		return;
+	}
 	batch = region_set_is_empty(&log->pending) ? log->batch_sent : log->batch_sent + 1;
 	if (batch <= log->batch_committed) {
 		reply_plain(core, request, 0);
@@ -522,7 +538,7 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	default:
 		/* MARK and CLEAR never get an error, which would drop the kernel's whole list (hazard A13): a
 		 * region out of range cannot come from dm-mirror. */
-		if (regions_valid(log, request)) {
+		if (regions_valid(instance, request)) {
 			request_region(core, log, instance, request);
 			break;
 		}

@@ -38,7 +38,9 @@ struct log *log_get(struct core *core, const char *uuid)
 	strncpy(log->uuid, uuid, sizeof(log->uuid) - 1);
 	TAILQ_INIT(&log->instances);
 	TAILQ_INIT(&log->waitings);
-	log->batch_sent = log->batch_committed = 1; /* 0 is "no batch" */
+	/* Numbers of a former life of this log may still be on their way: they must mean nothing to this one.
+	 */
+	log->batch_sent = log->batch_committed = core->batch_floor + 1;
 	log->linger_due_ns = UINT64_MAX;
 	log->copied_due_ns = UINT64_MAX;
 	log->repair_retry_ns = UINT64_MAX;
@@ -71,11 +73,13 @@ static void log_free(struct core *core, struct log *log)
 	    &log->linger_old,	     &log->flushing,	 &log->clearing,
 	    &log->cleared_in_flight, &log->fail_pending, &log->copied,
 	    &log->copied_flushing,   &log->copied_ready, &log->wanted,
-	    &log->want_pending,	     &log->want_sent,
+	    &log->want_pending,	     &log->want_sent,	 &log->fail_in_flight,
 	};
 
 	if (log->poked)
 		TAILQ_REMOVE(&core->poked, log, poke_entry);
+	if (log->batch_sent > core->batch_floor)
+		core->batch_floor = log->batch_sent;
 	while (!TAILQ_EMPTY(&log->waitings)) {
 		struct waiting *waiting = TAILQ_FIRST(&log->waitings);
 
@@ -98,6 +102,13 @@ void log_reap(struct core *core, struct log *log)
 		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
 	run_state_forget(core, log, 0);
 	log_free(core, log);
+}
+
+uint64_t node_incarnation(const struct core *core, node_id_t node)
+{
+	const struct world_node *known = world_node_find(&core->world, node);
+
+	return known ? known->incarnation : 0;
 }
 
 struct world_log *log_world(const struct core *core, const struct log *log)
@@ -210,6 +221,9 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 			region_set_union_with(&record->regions, &instance->leftover);
 		}
 	}
+	region_set_union_with(&instance->leftover, &instance->held);
+	region_set_clear(&instance->held);
+	marks_abandon(core, log, &instance->leftover);
 	run_state_forget(core, log, instance->luid);
 	region_set_fini(&instance->held);
 	region_set_fini(&instance->leftover);

@@ -40,6 +40,17 @@ void marks_add(struct core *core, struct log *log, struct instance *instance, re
 	run_state_bit(core, log, RUN_MARKED, 0, region, true);
 }
 
+/* Nobody will clear these any more: they linger like cleared ones, unless another table holds them. */
+void marks_abandon(struct core *core, struct log *log, const struct region_set *regions)
+{
+	region_t region = 0;
+
+	for (uint64_t from = 0; from <= UINT32_MAX && region_set_next(regions, (region_t)from, &region);
+	     from = (uint64_t)region + 1)
+		if (!log_holds(log, region) && !region_set_contains(&log->linger_old, region))
+			linger_start(core, log, region);
+}
+
 void marks_force(struct core *core, struct log *log, region_t region)
 {
 	region_set_remove(&log->announced, region);
@@ -102,13 +113,19 @@ static void linger_rotate(struct core *core, struct log *log, bool all)
 /* One flush of the legs serves the marks to give up and the regions copied (hazard B7). */
 void marks_tick(struct core *core, struct log *log)
 {
-	bool linger_due = log->linger_due_ns <= core->now_ns || log->give_up_all;
-	bool copied_due = log->copied_due_ns <= core->now_ns;
+	bool linger_due, copied_due;
 
 	/* The legs of a table that is not live belong to somebody else. */
+	if (log->linger_due_ns == UINT64_MAX &&
+	    (!region_set_is_empty(&log->linger_young) || !region_set_is_empty(&log->linger_old)))
+		log->linger_due_ns = core->now_ns + linger_step_ns(core);
+	if (log->copied_due_ns == UINT64_MAX && !region_set_is_empty(&log->copied))
+		log->copied_due_ns = core->now_ns + SYNC_BATCH_NS;
 	if (!log_table_live(log) || log->legs_busy || (log->legs_failed && core->now_ns < log->legs_retry_ns))
 		return;
 	log->legs_failed = false;
+	linger_due = log->linger_due_ns <= core->now_ns || log->give_up_all;
+	copied_due = log->copied_due_ns <= core->now_ns;
 	if (linger_due)
 		linger_rotate(core, log, log->give_up_all);
 	if (copied_due || log->give_up_all) {
@@ -123,6 +140,7 @@ static void clearing_add(struct log *log, struct region_set *regions)
 {
 	/* Only what others have heard of can be taken back; what is pending still has not been sent at all.
 	 */
+	region_set_subtract(regions, &log->fail_pending);
 	region_set_subtract(&log->pending, regions);
 	region_set_intersect(regions, &log->announced);
 	region_set_subtract(&log->announced, regions);
@@ -174,6 +192,7 @@ bool marks_quiet(const struct log *log)
 /* An own frame came through the order: its clears hold for everybody. */
 void marks_delivered(struct core *core, struct log *log)
 {
+	region_set_clear(&log->fail_in_flight);
 	if (region_set_is_empty(&log->cleared_in_flight))
 		return;
 	/* Marked again meanwhile: the bit belongs to the new mark. */
@@ -215,6 +234,6 @@ void marks_committed(struct core *core, struct log *log)
 	if (!world || !self || world->shape.disk || !core->active)
 		return;
 	batch = core_log_committed(core, world, self);
-	if (batch > log->batch_committed)
+	if (batch > log->batch_committed && batch <= log->batch_sent)
 		log->batch_committed = batch;
 }

@@ -85,7 +85,12 @@ static void region_copied(struct core *core, struct log *log, region_t region)
 static void region_failed(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request, region_t region)
 {
-	if (region_set_contains(&log->unsynced, region))
+	bool copied = region_set_remove(&log->copied, region) |
+		      region_set_remove(&log->copied_flushing, region) |
+		      region_set_remove(&log->copied_ready, region);
+
+	/* Copied but not told: out of sync for everybody still, and so it stays. */
+	if (copied || region_set_contains(&log->unsynced, region))
 		region_set_add(&instance->failed, region);
 	else if (region_set_add(&log->failed, region))
 		run_state_bit(core, log, RUN_FAILED, 0, region, true);
@@ -131,6 +136,20 @@ void recovery_remote(struct core *core, struct log *log, const struct ulog_reque
 		region_set_add(&log->want_pending, region);
 	ulog_data_two_u64(data, recovering, hint);
 	reply(core, request->seq, request->luid, 0, data, sizeof(data));
+}
+
+/* Copied, and nobody was told: somebody else will copy these again, so the table, when it comes back, must
+ * not write there. RESUME makes its kernel ask anew (hazard A4). */
+void recovery_forget_untold(struct core *core, struct log *log)
+{
+	struct region_set untold = {0};
+
+	region_set_move(&untold, &log->copied);
+	region_set_union_with(&untold, &log->copied_flushing);
+	region_set_clear(&log->copied_flushing);
+	run_state_set(core, log, RUN_UNSYNCED, 0, &untold, true);
+	region_set_union_with(&log->unsynced, &untold);
+	region_set_fini(&untold);
 }
 
 void recovery_synced(struct core *core, struct log *log, const struct region_set *regions)

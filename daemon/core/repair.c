@@ -8,6 +8,8 @@
 
 /* A claim behind a region that is written all the time makes room for another ghost. */
 #define CLAIM_PATIENCE_NS NS_PER_S
+/* A leg that cannot be copied now will not be the next moment. */
+#define REPAIR_HOLD_NS (5 * NS_PER_S)
 
 static bool repair_choose(struct log *log, const struct world_log *world, region_t *ret_region)
 {
@@ -20,7 +22,8 @@ static void repair_claim(struct core *core, struct log *log, const struct world_
 	struct record *record;
 	region_t region = 0;
 
-	if (log->claim_sent || world->claimed || !repair_choose(log, world, &region))
+	if (log->claim_sent || world->claimed || core->now_ns < log->repair_hold_ns ||
+	    !repair_choose(log, world, &region))
 		return;
 	record = send_add(core, RECORD_CLAIM, log->uuid);
 	if (!record)
@@ -68,7 +71,12 @@ void repair_tick(struct core *core, struct log *log)
 			instance->state == INSTANCE_RESUMED && !core->repair_paused &&
 			!world_log_repair_hindrance(&core->world, world);
 
-	if (log->repairing || !world || world->recoverer != core->config.node)
+	if (!world || world->recoverer != core->config.node) {
+		/* What was sent went with the role. */
+		log->claim_sent = log->release_sent = false;
+		return;
+	}
+	if (log->repairing)
 		return;
 	if (!world->claimed) {
 		if (possible)
@@ -91,9 +99,11 @@ void repair_finished(struct core *core, struct log *log, int error)
 	const struct world_log *world = log_world(core, log);
 
 	log->repairing = false;
-	if (error)
+	if (error) {
+		log->repair_hold_ns = core->now_ns + REPAIR_HOLD_NS;
 		core_log(core, LOG_WARNING, "log %s: repair of a region failed (error %d): it stays dirty",
 			 log->uuid, -error);
+	}
 	/* The claim may have ended with this node's part of the cluster meanwhile. */
 	if (world && world->recoverer == core->config.node && world->claimed)
 		repair_release(core, log, world, !error);

@@ -203,6 +203,17 @@ static bool table_of(const struct table *tables, size_t count, const char *uuid,
 	return found;
 }
 
+/* A table that runs, and no instance that does: its RESUME was lost. The newest one is it. */
+static void table_resume(struct core *core, struct log *log)
+{
+	struct instance *instance = TAILQ_LAST(&log->instances, instances);
+
+	if (!instance || log_table_live(log) || instance->state == INSTANCE_RESUMING)
+		return;
+	core_log(core, LOG_NOTICE, "log %s: its table was resumed while nobody listened", log->uuid);
+	resume_begin(core, log, instance);
+}
+
 /* DTR and POSTSUSPEND are not sent again when nobody listened: speak for the tables that could not (hazard
  * B3). */
 void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns)
@@ -227,6 +238,8 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 				suspend_begin(core, log, instance);
 			}
 		}
+		if (found && !suspended)
+			table_resume(core, log);
 		log_poke(core, log);
 	}
 }
@@ -244,6 +257,19 @@ static void mirror_set(struct core *core, struct log *log, enum run_bits kind, s
 	run_state_set(core, log, kind, 0, now, true);
 	region_set_copy(kept, now);
 	region_set_fini(&gone);
+}
+
+/* What this node has not told yet, or is telling, is not forgotten because the state has not heard of it. */
+static void mirror_failed(struct core *core, struct log *log, const struct world_log *world)
+{
+	struct region_set failed = {0};
+
+	region_set_copy(&failed, &log->fail_pending);
+	region_set_union_with(&failed, &log->fail_in_flight);
+	region_set_intersect(&failed, &log->failed);
+	region_set_union_with(&failed, &world->failed);
+	mirror_set(core, log, RUN_FAILED, &log->failed, &failed);
+	region_set_fini(&failed);
 }
 
 static void mirror_members(struct core *core, struct log *log, const struct world_log *world)
@@ -276,7 +302,7 @@ void run_state_mirror(struct core *core, struct log *log)
 	if (!log->mirror_due)
 		return;
 	log->mirror_due = false;
-	mirror_set(core, log, RUN_FAILED, &log->failed, &world->failed);
+	mirror_failed(core, log, world);
 	mirror_members(core, log, world);
 	if (log_table_live(log)) {
 		struct region_set told = {0};
@@ -286,6 +312,7 @@ void run_state_mirror(struct core *core, struct log *log)
 		region_set_copy(&told, &world->unsynced);
 		region_set_union_with(&told, &world->failed);
 		region_set_union_with(&told, &log->fail_pending);
+		region_set_union_with(&told, &log->fail_in_flight);
 		region_set_intersect(&told, &log->unsynced);
 		mirror_set(core, log, RUN_UNSYNCED, &log->unsynced, &told);
 		region_set_fini(&told);

@@ -107,7 +107,7 @@ static uint64_t regions_end(const struct region_set *regions)
 
 /* Takes at most as many regions as fit a record, the rest stays for the next frame. */
 static void put_regions(struct bytes_writer *writer, enum record_type type, const struct world_log *world,
-			uint64_t batch, struct region_set *regions, struct region_set *ret_put)
+			struct region_set *regions, struct region_set *ret_put)
 {
 	struct record record;
 
@@ -116,7 +116,6 @@ static void put_regions(struct bytes_writer *writer, enum record_type type, cons
 	record_init(&record);
 	record.type = type;
 	record.log = world->number;
-	record.batch = batch;
 	region_set_copy_range(&record.regions, regions, 0, regions_end(regions));
 	record_encode(writer, &record);
 	region_set_subtract(regions, &record.regions);
@@ -125,23 +124,28 @@ static void put_regions(struct bytes_writer *writer, enum record_type type, cons
 	record_fini(&record);
 }
 
-static void put_acks(struct core *core, struct bytes_writer *writer, struct world_log *world)
+static void put_acks(struct core *core, struct bytes_writer *writer)
 {
 	struct participant *participant;
+	struct world_log *world;
 	struct record record;
 
-	(void)core;
-	TAILQ_FOREACH (participant, &world->participants, entry) {
-		if (!participant->local_ack_due)
-			continue;
-		record_init(&record);
-		record.type = RECORD_ACK;
-		record.log = world->number;
-		record.node = participant->node;
-		record.batch = participant->local_ack_due;
-		record_encode(writer, &record);
-		participant->local_ack_due = 0;
-	}
+	if (!core->acks_due)
+		return;
+	core->acks_due = false;
+	TAILQ_FOREACH (world, &core->world.logs, entry)
+		TAILQ_FOREACH (participant, &world->participants, entry) {
+			if (!participant->local_ack_due)
+				continue;
+			record_init(&record);
+			record.type = RECORD_ACK;
+			record.log = world->number;
+			record.node = participant->node;
+			record.incarnation = node_incarnation(core, participant->node);
+			record.batch = participant->local_ack_due;
+			record_encode(writer, &record);
+			participant->local_ack_due = 0;
+		}
 }
 
 static void put_failed(struct bytes_writer *writer, struct log *log, const struct world_log *world)
@@ -156,7 +160,33 @@ static void put_failed(struct bytes_writer *writer, struct log *log, const struc
 		record.region = region;
 		record_encode(writer, &record);
 		region_set_remove(&log->fail_pending, region);
+		region_set_add(&log->fail_in_flight, region);
 	}
+}
+
+/* A FLUSH waits for the next number: only the last part of what is pending carries it. It is sent with no
+ * region too, when what was pending is gone again and somebody waits for the number. */
+static void put_marks(struct bytes_writer *writer, struct log *log, const struct world_log *world)
+{
+	struct record record;
+	region_t last = 0;
+	uint64_t end = regions_end(&log->pending);
+
+	if (!log->pending_due)
+		return;
+	if (!region_set_last(&log->pending, &last) || end > last) {
+		log->batch_sent++;
+		log->pending_due = false;
+	}
+	record_init(&record);
+	record.type = RECORD_MARK;
+	record.log = world->number;
+	record.batch = log->batch_sent;
+	region_set_copy_range(&record.regions, &log->pending, 0, end);
+	record_encode(writer, &record);
+	region_set_subtract(&log->pending, &record.regions);
+	region_set_union_with(&log->announced, &record.regions);
+	record_fini(&record);
 }
 
 /* Sync bits before clears before marks: a region that is copied, cleared and marked again comes in this
@@ -168,27 +198,20 @@ static void put_log(struct core *core, struct bytes_writer *writer, struct log *
 
 	if (!self || writer_full(writer))
 		return;
-	put_regions(writer, RECORD_SYNCED, world, 0, &log->copied_ready, NULL);
-	put_regions(writer, RECORD_CLEAR, world, 0, &log->clearing, &log->cleared_in_flight);
-	/* A FLUSH waits for the next number: only the last part of what is pending carries it. */
-	if (log->pending_due && !region_set_is_empty(&log->pending)) {
-		region_t last = 0;
-
-		region_set_last(&log->pending, &last);
-		if (regions_end(&log->pending) > last)
-			log->batch_sent++;
-		put_regions(writer, RECORD_MARK, world, log->batch_sent, &log->pending, &log->announced);
-		log->pending_due = !region_set_is_empty(&log->pending);
-	}
+	put_regions(writer, RECORD_SYNCED, world, &log->copied_ready, NULL);
+	put_regions(writer, RECORD_CLEAR, world, &log->clearing, &log->cleared_in_flight);
+	put_marks(writer, log, world);
 	put_failed(writer, log, world);
-	put_regions(writer, RECORD_WANT, world, 0, &log->want_pending, &log->want_sent);
-	put_acks(core, writer, world);
+	put_regions(writer, RECORD_WANT, world, &log->want_pending, &log->want_sent);
 }
 
 static void put_records(struct core *core, struct bytes_writer *writer)
 {
 	struct log *log;
 
+	/* Who speaks says that nothing of a former life is in flight (hazards A12, A14). */
+	if (core->join == JOIN_SPEAKING && join_io_in_flight(core))
+		return;
 	put_stream(core, writer);
 	if (core->join == JOIN_SPEAKING && core->ready_due && TAILQ_EMPTY(&core->outstreams)) {
 		struct record record;
@@ -204,6 +227,7 @@ static void put_records(struct core *core, struct bytes_writer *writer)
 	/* Logs before single records: marks and clears of a table stand before its SUSPENDED. */
 	TAILQ_FOREACH (log, &core->logs, entry)
 		put_log(core, writer, log);
+	put_acks(core, writer);
 	put_outgoing(core, writer);
 }
 
@@ -213,7 +237,7 @@ void send_frame(struct core *core)
 	size_t header;
 	struct effect *effect;
 
-	if (core->frame_in_flight || !core->connected || core->refused)
+	if (core->frame_in_flight || !core->connected)
 		return;
 	bytes_writer_init(&writer);
 	if (core->hello_due) {

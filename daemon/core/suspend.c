@@ -16,6 +16,13 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
 	log_poke(core, log);
 }
 
+static bool log_other_running(const struct log *log, const struct instance *instance)
+{
+	const struct instance *running = log_resumed_instance(log);
+
+	return running && running != instance;
+}
+
 static void suspend_tell(struct core *core, struct log *log, struct instance *instance)
 {
 	struct record *record;
@@ -34,6 +41,7 @@ static void suspend_finish(struct core *core, struct log *log, struct instance *
 	instance->state = INSTANCE_SUSPENDED;
 	instance->suspend_step = SUSPEND_DONE;
 	instance->has_work = false;
+	recovery_forget_untold(core, log);
 	log->device.stopped = false;
 	log->give_up_all = false;
 	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
@@ -101,8 +109,10 @@ static bool suspend_step(struct core *core, struct log *log, struct instance *in
 static void suspend_inactive(struct core *core, struct log *log, struct instance *instance)
 {
 	/* A write that hangs is in flight all the same. */
-	if (log->device.state == DEVICE_WRITING)
+	if (log->device.state == DEVICE_WRITING || log->device.state == DEVICE_READING)
 		return;
+	if (!log_other_running(log, instance))
+		device_close(core, log);
 	suspend_tell(core, log, instance);
 	suspend_finish(core, log, instance);
 }
@@ -118,6 +128,10 @@ void suspend_tick(struct core *core, struct log *log)
 			waiting_reply_all(core, log, instance->luid, ULOG_PRESUSPEND, 0);
 		}
 		if (instance->state != INSTANCE_SUSPENDING)
+			continue;
+		/* PRESUSPEND may have been lost, or answered by a former daemon. */
+		if (!log_other_running(log, instance) &&
+		    (log->repairing || (log->legs_busy && !log->give_up_all)))
 			continue;
 		if (!log_active(core, log)) {
 			suspend_inactive(core, log, instance);

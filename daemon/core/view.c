@@ -26,6 +26,7 @@ static void view_unsettle(struct core *core)
 	if (core->settled)
 		core->was_active = core->active;
 	core->settled = false;
+	core->refused = false;
 	core->view_quorate = false;
 	core->active = false;
 	core->hello_due = true;
@@ -36,6 +37,26 @@ static void view_unsettle(struct core *core)
 		join_reset(core);
 		core->join = JOIN_APART;
 	}
+}
+
+static bool joins_now(const struct event *event, node_id_t node)
+{
+	for (size_t i = 0; i < event->view.joined_count; i++)
+		if (event->view.joined[i].node == node)
+			return true;
+	return false;
+}
+
+/* Parts of a split are disjoint, so their lowest nodes differ. Who joins at the same time came with another
+ * part. */
+static node_id_t component_of(const struct core *core, const struct event *event)
+{
+	node_id_t lowest = core->config.node;
+
+	for (unsigned i = 0; i < core->member_count; i++)
+		if (core->members[i].node < lowest && !joins_now(event, core->members[i].node))
+			lowest = core->members[i].node;
+	return lowest;
 }
 
 void view_change(struct core *core, const struct event *event)
@@ -60,13 +81,8 @@ void view_change(struct core *core, const struct event *event)
 		if (core->join == JOIN_READY)
 			world_node_left(&core->world, event->view.left[i].node, down);
 	}
-	if (event->view.left_count) {
-		/* Parts of a split are disjoint, so their lowest nodes differ. */
-		core->component = core->member_count ? core->members[0].node : core->config.node;
-		for (unsigned i = 1; i < core->member_count; i++)
-			if (core->members[i].node < core->component)
-				core->component = core->members[i].node;
-	}
+	if (event->view.left_count)
+		core->component = component_of(core, event);
 	view_unsettle(core);
 	log_poke_all(core);
 }
@@ -131,20 +147,9 @@ void view_lost(struct core *core)
 	core_log(core, LOG_WARNING, "the connection to corosync is lost: requests are kept until it is back");
 }
 
-/* A writer that starts anew must not have a write in flight that the others take for ended (guarantee 6). */
-static bool device_busy(const struct core *core)
-{
-	const struct log *log;
-
-	TAILQ_FOREACH (log, &core->logs, entry)
-		if (log->device.state == DEVICE_WRITING)
-			return true;
-	return false;
-}
-
 bool view_can_greet(const struct core *core)
 {
-	return quorum_spoke(core) && (core->join == JOIN_READY || !device_busy(core));
+	return quorum_spoke(core);
 }
 
 void view_fill_hello(const struct core *core, struct record_hello *hello)
@@ -152,6 +157,8 @@ void view_fill_hello(const struct core *core, struct record_hello *hello)
 	*hello = (struct record_hello){
 	    .version_min = PROTOCOL_VERSION_MIN,
 	    .version_max = PROTOCOL_VERSION_MAX,
+	    .ring_seq = core->ring.seq,
+	    .ring_representative = core->ring.representative,
 	    .boot_id = core->config.boot_id,
 	    .incarnation = core->incarnation,
 	    .next_incarnation = core->next_incarnation,
@@ -348,7 +355,8 @@ static void view_settle(struct core *core)
 
 static bool hello_is_for_view(const struct core *core, const struct record_hello *hello)
 {
-	if (hello->member_count != core->member_count)
+	if (hello->member_count != core->member_count || hello->ring_seq != core->ring.seq ||
+	    hello->ring_representative != core->ring.representative)
 		return false;
 	for (unsigned i = 0; i < hello->member_count; i++)
 		if (!view_has(core, hello->members[i]))

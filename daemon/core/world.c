@@ -258,17 +258,22 @@ const char *world_log_repair_hindrance(const struct world *world, const struct w
 	return NULL;
 }
 
-bool world_log_claim_granted(const struct world *world, const struct world_log *log)
+bool world_log_claim_free(const struct world_log *log)
 {
 	const struct participant *it;
 
-	if (!log->claimed || world_log_repair_hindrance(world, log))
+	if (!log->claimed)
 		return false;
 	/* Marks that wait for this very copy do not hinder it. */
 	TAILQ_FOREACH (it, &log->participants, entry)
 		if (region_set_contains(&it->marks, log->claim))
 			return false;
 	return true;
+}
+
+bool world_log_claim_granted(const struct world *world, const struct world_log *log)
+{
+	return world_log_claim_free(log) && !world_log_repair_hindrance(world, log);
 }
 
 static bool participant_can(const struct world *world, const struct participant *participant)

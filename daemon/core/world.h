@@ -32,7 +32,7 @@ struct world_node {
 	uint64_t boot_id;
 	uint64_t
 	    incarnation; /* frames of any other incarnation are not of this world; 0: none are accepted */
-	bool suspect; /* in the ring of founders who remember nothing of it: its kernel may hold marks */
+	bool suspect;	 /* in the ring of founders who remember nothing of it: its kernel may hold marks */
 	enum node_state state;
 };
 
@@ -130,6 +130,10 @@ void world_log_collect_dirty(const struct world_log *log, struct region_set *ret
 
 /* Does any participant have a mark on the region? */
 bool world_log_marked(const struct world_log *log, region_t region);
+
+/* Nobody has a mark on `claim`: from here to the end of the claim, marks on it wait (guarantee 2). Whether a
+ * copy is under way already is the recoverer's knowledge, so what hinders new copies does not matter here. */
+bool world_log_claim_free(const struct world_log *log);
 
 /* May the recoverer's daemon copy `claim` now? (guarantee 2) */
 bool world_log_claim_granted(const struct world *world, const struct world_log *log);

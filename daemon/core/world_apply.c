@@ -31,15 +31,25 @@ static void participant_bury(struct world_log *log, struct participant *particip
 
 /* The daemon of a node is gone, and with it every write it had in flight: descriptors are closed when its
  * last thread has ended. Its kernel may still copy: the recoverer's role stays. */
-static void daemon_gone(struct world_log *log, node_id_t node)
+static void copy_ended(struct world_log *log, node_id_t node)
 {
-	if (log->writer == node) {
-		log->writer = NODE_NONE;
-		log->writer_loaded = false;
-		log->memory_is_truth = false;
-	}
 	if (log->recoverer == node && log->claimed)
 		world_log_release(log);
+}
+
+static void writer_gone(struct world_log *log, node_id_t node)
+{
+	if (log->writer != node)
+		return;
+	log->writer = NODE_NONE;
+	log->writer_loaded = false;
+	log->memory_is_truth = false;
+}
+
+static void daemon_gone(struct world_log *log, node_id_t node)
+{
+	writer_gone(log, node);
+	copy_ended(log, node);
 }
 
 /* What it may have held was never told to anybody: a log device knows it, a core log has to take all for
@@ -129,12 +139,16 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 		next = TAILQ_NEXT(log, entry);
 		if (!participant)
 			continue;
-		daemon_gone(log, node);
+		/* The same daemon may come back from a split with a write or a copy in flight: nobody writes
+		 * while it is awaited, and its claim lasts until it speaks, which it does not before they
+		 * have ended. */
+		writer_gone(log, node);
 		if (participant->boot_id == boot_id) {
 			participant->awaited = true;
 			continue;
 		}
 		/* The former boot of this node is proven dead (hazard A10). */
+		copy_ended(log, node);
 		if (log->recoverer == node)
 			log->recoverer = NODE_NONE;
 		participant_bury(log, participant);
@@ -219,7 +233,6 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	/* A new table may reach a device that the old one did not. */
 	participant->device_failed = false;
 	/* Held through a suspend: a failed cache flush leaves no other trace (hazard A7). */
-	region_set_subtract(&participant->marks, &record->regions);
 	ghosts_from(log, &record->regions);
 	if (record->flag) {
 		instance->tainted = true;
@@ -260,7 +273,7 @@ static struct world_log *apply_destroyed(struct world *world, node_id_t sender, 
 	instance = participant_instance(participant, record->luid);
 	if (instance)
 		*instance = participant->instances[--participant->instance_count];
-	region_set_subtract(&participant->marks, &record->regions);
+	/* Another table of the node may hold them too: the node clears its marks itself (hazard A6). */
 	ghosts_from(log, &record->regions);
 	if (participant->instance_count == 0)
 		participant_bury(log, participant);
@@ -270,11 +283,9 @@ static struct world_log *apply_destroyed(struct world *world, node_id_t sender, 
 	return log;
 }
 
-static void apply_mark(struct world *world, struct world_log *log, struct participant *participant,
-		       const struct record *record)
+static void apply_mark(struct world_log *log, struct participant *participant, const struct record *record)
 {
-	bool copying =
-	    world_log_claim_granted(world, log) && region_set_contains(&record->regions, log->claim);
+	bool copying = world_log_claim_free(log) && region_set_contains(&record->regions, log->claim);
 
 	/* Marks commit in the order of their batches, so one that waits holds up those behind it. */
 	if (copying || participant->waiting_batch) {
@@ -343,6 +354,7 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 
 		next = TAILQ_NEXT(log, entry);
 		if (participant && participant->awaited) {
+			copy_ended(log, sender);
 			participant->awaited = false;
 			if (record
 				->flag) { /* it lost its memory: what others know of it stays (hazard A10) */
@@ -388,7 +400,7 @@ static struct world_log *apply_to_log(struct world *world, node_id_t sender, con
 	if (!participant)
 		return NULL;
 	switch (record->type) {
-	case RECORD_MARK: apply_mark(world, log, participant, record); break;
+	case RECORD_MARK: apply_mark(log, participant, record); break;
 	case RECORD_CLEAR:
 		region_set_subtract(&participant->marks, &record->regions);
 		region_set_subtract(&participant->waiting, &record->regions);
@@ -509,8 +521,9 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 
 	if (!log || !node || !shape_fits(log, &speech->shape))
 		return log;
+	copy_ended(log, sender);
 	speech_merge(log, speech);
-	copying = world_log_claim_granted(world, log) && region_set_contains(&speech->marks, log->claim);
+	copying = world_log_claim_free(log) && region_set_contains(&speech->marks, log->claim);
 	participant = participant_get(log, sender, node->boot_id);
 	if (!participant)
 		return log;
