@@ -15,6 +15,7 @@ BRIDGE = "br0"
 NETWORK = "10.77.0."
 # Disks of a node by their role; user-mode-linux has eight at most. The last one is the node's own and never used.
 DISK_NAMES = ("leg0", "leg1", "log", "spare")
+PROGRAMS = ("mirrorlogd", "mirrorlogctl")
 UBD_MAJOR = 98
 UBD_MINORS = 16
 POLL_SECONDS = 0.05
@@ -68,6 +69,18 @@ def machine_check():
         raise SetupError("/dev/net/tun not found: load the tun module, or give it to this container")
 
 
+def programs_copy(build_dir, where):
+    """Copies the built programs: a build that goes on beside a test must not change what runs in it."""
+    for name in PROGRAMS:
+        for top, _, files in os.walk(build_dir):
+            path = os.path.join(top, name)
+            if name in files and os.access(path, os.X_OK):
+                shutil.copy2(path, where)
+                break
+        else:
+            raise SetupError(f"{name} not found under {build_dir}: build first (meson compile -C {build_dir})")
+
+
 class Cluster:
     """N nodes. Use inside sandbox_run(), which is what ends them; close() only ends them sooner."""
 
@@ -82,13 +95,17 @@ class Cluster:
         for name in DISK_NAMES:
             self._disk_make(self.disk_path(name), sizes[name])
         preload = self._shim_build()
+        programs = os.path.join(work_dir, "programs")
+        os.mkdir(programs)
+        if build_dir:
+            programs_copy(build_dir, programs)
         self.nodes = []
         for number in range(1, node_count + 1):
             idle = os.path.join(self.disk_dir, f"idle{number}")
             self._disk_make(idle, 1 << 20)
             disks = [self.disk_path(name) for name in DISK_NAMES] + [idle]
             address = f"{NETWORK}{number}"
-            self.nodes.append(Node(number, work_dir, disks, build_dir, memory_mib, address, preload))
+            self.nodes.append(Node(number, work_dir, disks, programs, memory_mib, address, preload))
         self.corosync = {}
         self._kick = None
 

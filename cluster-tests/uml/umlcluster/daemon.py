@@ -2,7 +2,6 @@
 """mirrorlogd on a node of the cluster."""
 
 import json
-import os
 import signal
 import time
 
@@ -14,28 +13,17 @@ RUN_DIR = "/run/mirrorlogd"
 POLL_SECONDS = 0.05
 
 
-def program_find(build_dir, name):
-    """The path of a built program inside a node."""
-    for top, _, files in os.walk(build_dir):
-        path = os.path.join(top, name)
-        if name in files and os.access(path, os.X_OK):
-            return os.path.join(BUILD, os.path.relpath(path, build_dir))
-    raise SetupError(f"{name} not found under {build_dir}: build first (meson compile -C {build_dir})")
-
-
 class Daemon:
     """The daemon of one node, over restarts."""
 
-    def __init__(self, node, build_dir, cluster_kind="corosync", fencing="assume", options=()):
+    def __init__(self, node, cluster_kind="corosync", fencing="assume", options=()):
         self.node = node
-        self._program = program_find(build_dir, "mirrorlogd")
-        self._tool = program_find(build_dir, "mirrorlogctl")
         self._options = [f"--cluster={cluster_kind}", f"--fencing={fencing}", *options]
         self._command = None
         self._logs = []
 
     def start(self):
-        argv = [self._program, "-D", f"--run-dir={RUN_DIR}", f"--pidfile={RUN_DIR}.pid", *self._options]
+        argv = [f"{BUILD}/mirrorlogd", "-D", f"--run-dir={RUN_DIR}", f"--pidfile={RUN_DIR}.pid", *self._options]
         # What a sanitizer finds ends up in the log; leaks at the end of a killed process say nothing.
         env = {"ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
         self._command = self.node.start(*argv, env=env)
@@ -43,7 +31,7 @@ class Daemon:
 
     def status(self, seconds=20):
         """`mirrorlogctl status --json`, parsed; None while the daemon does not answer."""
-        command = self.node.start(self._tool, f"--run-dir={RUN_DIR}", "status", "--json")
+        command = self.node.start(f"{BUILD}/mirrorlogctl", f"--run-dir={RUN_DIR}", "status", "--json")
         if command.wait(seconds) != 0:
             return None
         return json.loads(command.stdout())
@@ -88,9 +76,9 @@ class Daemon:
         return [line for line in self.log().splitlines() if any(word in line for word in words)]
 
 
-def daemons_start(cluster, build_dir, nodes=None, **arguments):
+def daemons_start(cluster, nodes=None, **arguments):
     """Starts a daemon on each node, waits until all are ready, returns them by node."""
-    daemons = {node: Daemon(node, build_dir, **arguments) for node in nodes or cluster.nodes}
+    daemons = {node: Daemon(node, **arguments) for node in nodes or cluster.nodes}
     for daemon in daemons.values():
         daemon.start()
     for daemon in daemons.values():

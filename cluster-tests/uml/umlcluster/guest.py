@@ -51,8 +51,7 @@ def mounts_make(config):
     mount("sysfs", "/sys")
     if not os.path.ismount("/dev"):
         mount("devtmpfs", "/dev")
-    if config.get("build"):
-        mount("hostfs", BUILD, "ro," + config["build"])
+    mount("hostfs", BUILD, "ro," + config["build"])
     for path in ("/tmp", "/var/lib", "/var/log", "/etc/corosync", "/dev/shm", "/dev/pts"):
         if not os.path.isdir(path):
             os.makedirs(path)

@@ -87,7 +87,7 @@ class Command:
 class Node:
     """A node of the cluster. number counts from 1 and is corosync's node id."""
 
-    def __init__(self, number, work_dir, disks, build_dir, memory_mib, address, preload):
+    def __init__(self, number, work_dir, disks, programs, memory_mib, address, preload):
         self.number = number
         self.name = f"node{number}"
         self.address = address
@@ -96,7 +96,7 @@ class Node:
         self.console_path = os.path.join(self.share, "console.log")
         self._work_dir = work_dir
         self._disks = disks
-        self._build_dir = build_dir
+        self._programs = programs
         self._memory_mib = memory_mib
         self._preload = preload
         self._process = None
@@ -125,7 +125,7 @@ class Node:
             "name": self.name,
             "address": self.address + "/24",
             "boot": self.boots,
-            "build": self._build_dir,
+            "build": self._programs,
             "module_dir": MODULE_DIR,
             "idle_disk": f"/dev/ubd{chr(ord('a') + len(self._disks) - 1)}",
         }
