@@ -18,7 +18,7 @@ POLL_SECONDS = 0.01
 
 # What a healthy node never says: the log server timed out or is gone, a log or a leg failed, the kernel is in trouble.
 COMPLAINT = re.compile(
-    r"timed? ?out|log server not found|server error|[Ll]og failure|[Ff]ailed to|lost|"
+    r"timed? ?out|log server not found|server error|[Ff]ail(ed|ure)|[Ll]ost|"
     r"Unable to|BUG:|Oops|WARNING:|Kernel panic|hung task|blocked for more than|I/O error|stall",
 )
 # Said by user-mode-linux when a disk is first opened; holds a path of the host.
