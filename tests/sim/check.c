@@ -328,7 +328,8 @@ static void reload_tainted(struct sim *sim)
 			    world_log_find(&sim->nodes[node].core->world, sim->logs[log].uuid);
 			const struct participant *self = world ? participant_find(world, node) : NULL;
 
-			if (self && participant_tainted(self) &&
+			/* A log device that nobody could write is tried again after a reload only. */
+			if (self && (participant_tainted(self) || world->device_dead) &&
 			    sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
 				sim->nodes[node].devices[log].reload_wanted = true;
 		}
@@ -362,6 +363,13 @@ static void trace_log(struct sim *sim, unsigned node, unsigned number)
 		    (unsigned long long)region_set_count(&it->marks), it->awaited ? " awaited" : "");
 }
 
+void check_dump(struct sim *sim)
+{
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		for (unsigned log = 0; log < sim->log_count; log++)
+			trace_log(sim, node, log);
+}
+
 void check_end(struct sim *sim)
 {
 	char why[400];
@@ -374,9 +382,6 @@ void check_end(struct sim *sim)
 	}
 	sim_trace(sim, 0, "not settled: %s", why);
 	if (sim->now_ns > sim->settle_until_ns) {
-		for (unsigned node = 1; node <= sim->node_count; node++)
-			for (unsigned log = 0; log < sim->log_count; log++)
-				trace_log(sim, node, log);
 		sim_fail(sim, 9, "300 s after the last fault: %s", why);
 	}
 	sim_plan(sim, SIM_SETTLE, 0, SECOND);

@@ -303,7 +303,11 @@ static struct ring_model *ring_new(struct sim *sim, uint32_t nodes)
 	ring->seq = sim->ring_seq += 4;
 	ring->representative = lowest(nodes);
 	ring->nodes = nodes;
-	ring->quorate = 2 * votes > sim->node_count || (sim->two_node && votes == 1);
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		if ((nodes & bit(node)) && votes == sim->node_count)
+			sim->nodes[node].seen_all = true;
+	ring->quorate = 2 * votes > sim->node_count ||
+			(sim->two_node && votes == 1 && sim->nodes[lowest(nodes)].seen_all);
 	for (unsigned node = 1; node <= sim->node_count; node++)
 		ring->limit[node] = UINT64_MAX;
 	TAILQ_INSERT_TAIL(&sim->rings, ring, link);
@@ -440,6 +444,7 @@ void group_start(struct sim *sim, unsigned node)
 	struct sim_node *self = &sim->nodes[node];
 
 	self->corosync_up = true;
+	self->seen_all = false;
 	self->ring = NULL;
 	self->group = 0;
 	self->order_channel_ns = 0;

@@ -190,6 +190,8 @@ _Noreturn void sim_fail(struct sim *sim, int guarantee, const char *format, ...)
 	vsnprintf(sim->failure_text, sizeof(sim->failure_text), format, arguments);
 	va_end(arguments);
 	sim->failure_guarantee = guarantee;
+	if (sim->options.trace)
+		check_dump(sim);
 	sim_trace(sim, 0, "GUARANTEE %d BROKEN: %s", guarantee, sim->failure_text);
 	longjmp(*sim->failure, 1);
 }

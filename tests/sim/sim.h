@@ -181,6 +181,8 @@ struct sim_device {
 
 struct sim_node {
 	unsigned id;
+	bool seen_all; /* two_node: since its corosync started, it saw the other (wait_for_all of
+			  votequorum(5)) */
 	bool up;
 	uint64_t boot_id, boot_generation;
 	struct kernel *kernel;
@@ -362,5 +364,6 @@ void check_reply(struct sim *sim, unsigned node, const struct effect *effect);
 void check_delivered(struct sim *sim, unsigned node, struct ring_model *ring, uint64_t index);
 bool check_settled(struct sim *sim, char *ret_why, size_t room);
 void check_end(struct sim *sim);
+void check_dump(struct sim *sim); /* where every core stands, into the trace */
 
 #endif

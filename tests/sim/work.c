@@ -183,11 +183,11 @@ static void plan_reload(struct sim_device *device)
 	device->plan[1] = KERNEL_SUSPEND_NOFLUSH;
 	device->plan[2] = KERNEL_LOAD;
 	device->plan_count = 3;
+	device->reload_wanted = false;
 }
 
 static void table_gone(struct sim *sim, struct sim_device *device, unsigned log)
 {
-	device->reload_wanted = false;
 	if (!device->excused)
 		return;
 	device->excused = false;
