@@ -164,7 +164,7 @@ void view_fill_hello(const struct core *core, struct record_hello *hello)
 	    .next_incarnation = core->next_incarnation,
 	    .epoch = core->epoch,
 	    .component = core->component,
-	    .ready = core->join == JOIN_READY,
+	    .ready = core->join == JOIN_READY && core->world.epoch != 0,
 	    .was_active = core->settled ? core->active : core->was_active,
 	    .quorate = core->quorate,
 	    .member_count = core->member_count,
@@ -290,6 +290,8 @@ static void suspects_note(struct core *core)
 	}
 }
 
+/* What founders put together counts for others only once it was active: until then its epoch is 0, and they
+ * found again with whoever comes, or join those who know better. */
 static void settle_as_founder(struct core *core)
 {
 	uint64_t epoch = 0;

@@ -79,7 +79,8 @@ static void post_quorum(struct sim *sim, unsigned node)
 
 	input->from_quorum = true;
 	sim->nodes[node].quorum_pending++;
-	input->event.quorum.quorate = ring->quorate;
+	input->event.quorum.quorate = ring->quorate || sim->options.mutant == MUTANT_QUORUM_ALWAYS;
+	input->quorate = ring->quorate;
 	input->event.quorum.ring = (struct ring){.seq = ring->seq, .representative = ring->representative};
 	input->event.quorum.nodes = input->members;
 	input->event.quorum.node_count = list_nodes(ring->nodes, input->members);
@@ -183,6 +184,9 @@ static void deliver(struct sim *sim, struct ring_model *ring, unsigned node, uin
 	switch (item->kind) {
 	case ITEM_MESSAGE:
 		if (!daemon_listens(sim, node) || !(self->group & bit(item->sender)))
+			break;
+		if (sim->options.mutant == MUTANT_DELIVERY_LOST && item->sender != node &&
+		    sim_below(sim, 500) == 0)
 			break;
 		input = host_input(EVENT_DELIVER);
 		input->event.deliver.node = item->sender;
@@ -545,7 +549,7 @@ void group_watches_check(struct sim *sim)
 			    self->watches[i].boot_id ? self->watches[i].boot_id : target->lock_boot;
 			bool dead = !holder || target->boot_id != holder ||
 				    (!target->up && target->fenced_boot == holder);
-			if (!dead) {
+			if (!dead && sim->options.mutant != MUTANT_FENCE_AT_ONCE) {
 				i++;
 				continue;
 			}

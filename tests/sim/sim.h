@@ -24,6 +24,7 @@
 
 #include "daemon/core/core.h"
 #include "tests/model/kernel.h"
+#include "tests/sim/mutant.h"
 
 #define SIM_NODES	   16
 #define SIM_LOGS	   2
@@ -82,6 +83,7 @@ struct input {
 	uint8_t *bytes; /* owned */
 	uint64_t incarnation;
 	bool from_cpg, from_quorum;
+	bool quorate; /* what quorum really said */
 };
 
 struct sim_event {
@@ -148,8 +150,9 @@ enum table_stage { TABLE_NONE, TABLE_CREATED, TABLE_LOADED, TABLE_ACTIVE, TABLE_
 
 /* A request that went to the daemon. */
 struct asked {
-	uint8_t state; /* 0 never, 1 sent, 2 answered */
+	uint8_t state; /* 0 never, 1 sent, 2 answered, 3 answered by a mutant */
 	uint8_t type;
+	bool resent, waited;
 	uint8_t log, in_sync;
 	region_t region;
 	luid_t luid;
@@ -250,6 +253,7 @@ struct sim_options {
 	uint64_t steps;
 	uint32_t faults; /* mask of 1 << enum fault_kind */
 	bool trace;
+	enum mutant mutant;
 };
 
 struct sim {
