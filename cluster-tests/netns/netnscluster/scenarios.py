@@ -351,6 +351,36 @@ def two_nodes_killed_of_five(context):
 
 
 @test
+def power_cut_of_all(context):
+    """All nodes die under load; after the restart what differs is copied, and nothing acknowledged is lost."""
+    lab = context.lab(3)
+    lab.start()
+    lab.activate()
+    lab.sync_wait()
+    lab.load_start(60)
+    lab.writes_go_on(lab.alive(), 15, "writes before the cut")
+    time.sleep(context.random.uniform(0.1, 0.6))
+    for i in lab.alive():
+        lab.node_kill(i)
+    lab.no_lost_dirt_check()
+    lab.content_check()
+    dirty = len(lab.dirty_regions())
+    for node in lab.cluster:
+        node.reboot()
+        node.corosync_start()
+    lab.cluster.quorum_wait()
+    lab.start()
+    lab.activate()
+    check(lab.synced(1)[0] >= lab.regions - dirty, f"{lab.synced(1)} in sync, only {dirty} regions were dirty")
+    lab.sync_wait()
+    lab.legs_equal_check("copied")
+    lab.content_check()
+    lab.load_wait(lab.load_start(2, shift=1))
+    lab.clean_wait()
+    lab.end_check()
+
+
+@test
 def partition_minority_holds(context):
     """One node of three is cut off: it answers no new mark until it is back, and its kernel sees no error."""
     lab = context.lab(3, linger="0.2")
