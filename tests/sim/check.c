@@ -203,6 +203,7 @@ void check_request(struct sim *sim, unsigned number, const struct kernel_output 
 	*asked = (struct asked){.state = 1,
 				.type = (uint8_t)out->send.type,
 				.log = (uint8_t)disk_log_find(sim, out->send.uuid),
+				.resent = out->send.resent,
 				.luid = out->luid};
 	if (out->send.data_bytes >= 8 && out->send.type != ULOG_CTR)
 		memcpy(&asked->region, out->send.data, sizeof(asked->region));

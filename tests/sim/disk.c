@@ -178,6 +178,12 @@ static void repair_begin(struct sim *sim, unsigned node, unsigned log, const str
 {
 	unsigned region = (unsigned)(effect->repair.first_sector / SIM_REGION_SECTORS);
 
+	if (sim->options.mutant == MUTANT_REPAIR_ELSEWHERE)
+		region = (region + 1) % sim->logs[log].region_count;
+	if (sim->options.mutant == MUTANT_REPAIR_SKIPPED) {
+		io_answer(sim, node, EVENT_REPAIRED, effect->log, effect->token, 0);
+		return;
+	}
 	if (effect->repair.first_sector % SIM_REGION_SECTORS || effect->repair.sectors > SIM_REGION_SECTORS ||
 	    region >= sim->logs[log].region_count)
 		sim_fail(sim, 0, "node %u repairs sectors %llu + %llu", node,
@@ -213,6 +219,8 @@ static void device_read_done(struct sim *sim, struct sim_event *event)
 	if (!input->bytes)
 		abort();
 	memcpy(input->bytes, sim->logs[event->a].image, SIM_IMAGE);
+	if (sim->options.mutant == MUTANT_READ_CLEAN)
+		memset(input->bytes + 1024, 0xff, SIM_IMAGE - 1024);
 	input->event.io.bytes = input->bytes;
 	host_post(sim, event->node, input, NULL, sim_latency(sim, 10 * US));
 }
@@ -242,8 +250,11 @@ static void device_write_done(struct sim *sim, const struct sim_event *event)
 	struct sim_node *node = &sim->nodes[event->node];
 	bool broken = node->device_broken;
 
-	device_write_land(sim, event, broken);
-	if (event->d == node->daemon_generation && node->core)
+	if (sim->options.mutant == MUTANT_WRITE_LOST)
+		sim->logs[event->a & 0xff].device_writes[event->node]--;
+	else
+		device_write_land(sim, event, broken || sim->options.mutant == MUTANT_WRITE_TORN);
+	if (event->d == node->daemon_generation && node->core && sim->options.mutant != MUTANT_WRITE_EARLY)
 		io_answer(sim, event->node, EVENT_DEVICE_WRITTEN, (uint32_t)event->b, event->c,
 			  broken ? -EIO : 0);
 	group_watches_check(sim);
@@ -280,6 +291,8 @@ static void device_write_begin(struct sim *sim, unsigned node, unsigned log, con
 		at += 16 + size;
 		from += size;
 	}
+	if (sim->options.mutant == MUTANT_WRITE_EARLY)
+		io_answer(sim, node, EVENT_DEVICE_WRITTEN, effect->log, effect->token, 0);
 }
 
 /* --- effects and their events
@@ -315,7 +328,7 @@ void disk_event(struct sim *sim, struct sim_event *event)
 	case SIM_DEVICE_READ: device_read_done(sim, event); break;
 	case SIM_DEVICE_WRITE: device_write_done(sim, event); break;
 	case SIM_LEGS_FLUSH:
-		for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+		for (unsigned leg = 0; leg < SIM_LEGS && sim->options.mutant != MUTANT_NO_LEGS_FLUSH; leg++)
 			leg_flush(&sim->logs[event->a], leg, event->node);
 		io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c, 0);
 		break;
@@ -344,6 +357,8 @@ void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns)
 {
 	*ret_delay_ns = 0;
 	repairs_end(sim, node);
+	if (sim->options.mutant == MUTANT_LEAVE_EARLY)
+		return;
 	for (size_t i = 0; i < sim->heap_count; i++) {
 		const struct sim_event *event = sim->heap[i];
 		if (event->type == SIM_DEVICE_WRITE && event->node == node &&

@@ -201,8 +201,12 @@ static void deliver(struct sim *sim, struct ring_model *ring, unsigned node, uin
 		break;
 	case ITEM_JOIN:
 		self->group |= bit(item->sender);
-		if (item->sender == node && item->daemon == self->daemon_generation && self->core)
+		if (item->sender == node && item->daemon == self->daemon_generation && self->core) {
+			/* CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF: at the latest with the join. */
+			if (!self->connected)
+				post_ring(sim, node);
 			self->connected = true, self->joining = false;
+		}
 		if (daemon_listens(sim, node))
 			post_view(sim, node, bit(item->sender), 0, VIEW_JOIN);
 		break;

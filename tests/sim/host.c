@@ -119,6 +119,24 @@ static void trace_input(struct sim *sim, unsigned number, const struct event *ev
 	}
 }
 
+static void perform_reply(struct sim *sim, unsigned number, const struct effect *original);
+
+/* A request was not answered in its step. */
+static void mutate_request_kept(struct sim *sim, unsigned number, const struct ulog_request *request)
+{
+	struct sim_node *node = &sim->nodes[number];
+	struct effect effect = {.type = EFFECT_REPLY, .reply = {.seq = request->seq, .luid = request->luid}};
+	struct asked *asked = request->seq < node->seq_count ? &node->seqs[request->seq] : NULL;
+
+	if (!asked || asked->state != 1)
+		return;
+	asked->waited = true;
+	if (request->type != ULOG_FLUSH || sim->options.mutant != MUTANT_FLUSH_EARLY)
+		return;
+	perform_reply(sim, number, &effect);
+	asked->state = 3;
+}
+
 void host_daemon_input(struct sim *sim, struct sim_event *event, bool *ret_kept)
 {
 	struct sim_node *node = &sim->nodes[event->node];
@@ -135,10 +153,12 @@ void host_daemon_input(struct sim *sim, struct sim_event *event, bool *ret_kept)
 	node->quorum_pending -= input->from_quorum;
 	trace_input(sim, event->node, &input->event);
 	if (input->event.type == EVENT_QUORUM)
-		node->quorate_told = input->event.quorum.quorate;
+		node->quorate_told = input->quorate;
 	if (input->event.type == EVENT_FENCE_HELD && !node->up)
 		return;
 	daemon_step(sim, event->node, &input->event);
+	if (input->event.type == EVENT_KERNEL && node->core && generation == node->daemon_generation)
+		mutate_request_kept(sim, event->node, &input->event.kernel);
 	if (input->event.type == EVENT_CLUSTER_LOST && node->core && generation == node->daemon_generation &&
 	    node->corosync_up && node->ring && !node->joining && !node->connected)
 		group_daemon_joins(sim, event->node);
@@ -167,7 +187,8 @@ static void tell_run_logs(struct sim *sim, unsigned number)
 {
 	struct sim_node *node = &sim->nodes[number];
 
-	for (unsigned i = 0; i < sim->log_count && node->core; i++) {
+	for (unsigned i = 0; i < sim->log_count && node->core && sim->options.mutant != MUTANT_MEMORY_LOST;
+	     i++) {
 		const struct run_memory *run = &node->run[i];
 		struct event event = {.type = EVENT_RUN_LOG};
 
@@ -218,7 +239,7 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	struct sim_node *node = &sim->nodes[number];
 	struct core_config config = {
 	    .node = number,
-	    .boot_id = node->boot_id,
+	    .boot_id = sim->options.mutant == MUTANT_BOOT_SAME ? number : node->boot_id,
 	    .incarnation = sim->next_incarnation += 1000000,
 	    .fencing = FENCING_DLM,
 	    .linger_ns = sim->options.seed % 3 ? 2 * SECOND : 50 * MS,
@@ -351,10 +372,26 @@ static struct region_set *run_bits(struct sim *sim, struct run_memory *run, cons
 	return &run->instances[unused].held;
 }
 
+static bool run_is_lost(const struct sim *sim, const struct run_memory *run, const struct effect *effect)
+{
+	bool bits = effect->type == EFFECT_RUN_BITS && effect->run_bits.set;
+
+	switch (sim->options.mutant) {
+	case MUTANT_HELD_LOST: return bits && effect->run_bits.kind == RUN_HELD;
+	case MUTANT_MARKED_LOST:
+		return bits && (effect->run_bits.kind == RUN_HELD || effect->run_bits.kind == RUN_MARKED);
+	case MUTANT_TOLD_LOST: return bits && effect->run_bits.kind == RUN_UNSYNCED;
+	case MUTANT_META_STALE: return effect->type == EFFECT_RUN_META && run->meta;
+	default: return false;
+	}
+}
+
 static void perform_run(struct sim *sim, unsigned number, const struct effect *effect)
 {
 	struct run_memory *run = run_find(sim, number, effect->uuid);
 
+	if (run_is_lost(sim, run, effect))
+		return;
 	if (effect->type == EFFECT_RUN_META) {
 		free(run->meta);
 		run->meta_bytes = effect->run_meta.size;
@@ -380,10 +417,97 @@ static void perform_run(struct sim *sim, unsigned number, const struct effect *e
 	}
 }
 
-static void perform_reply(struct sim *sim, unsigned number, const struct effect *effect)
+static bool mutate_in_sync(struct sim *sim, struct effect *effect, uint8_t *data)
 {
+	memset(data, 0, 16);
+	switch (sim->options.mutant) {
+	case MUTANT_IN_SYNC_ERROR: effect->reply.error = sim_below(sim, 50) ? 0 : -EIO; break;
+	case MUTANT_EAGAIN_FULL:
+		if (sim_below(sim, 50))
+			break;
+		effect->reply.error = -EAGAIN;
+		effect->reply.data_bytes = 0;
+		break;
+	case MUTANT_IN_SYNC_ALWAYS:
+		data[0] = 1;
+		effect->reply.data = data;
+		break;
+	case MUTANT_IN_SYNC_FLIPS:
+		if (sim_below(sim, 100) == 0)
+			effect->reply.data = data;
+		break;
+	default: break;
+	}
+	return false;
+}
+
+/* Answers to questions about recovery. `data` is zeroed. */
+static void mutate_numbers(struct sim *sim, const struct asked *asked, struct effect *effect, uint8_t *data)
+{
+	uint64_t count = sim->logs[asked->log].region_count, one = 1;
+
+	if (effect->reply.error)
+		return;
+	if (effect->reply.data_bytes)
+		memcpy(data, effect->reply.data, effect->reply.data_bytes);
+	if (asked->type == ULOG_IS_REMOTE_RECOVERING && sim->options.mutant == MUTANT_RECOVERING_NEVER)
+		memset(data, 0, 8);
+	else if (asked->type == ULOG_IS_REMOTE_RECOVERING && sim->options.mutant == MUTANT_HINT_FULL)
+		memcpy(data + 8, &count, 8);
+	else if (asked->type == ULOG_GET_SYNC_COUNT && sim->options.mutant == MUTANT_COUNT_FULL)
+		memcpy(data, &count, 8);
+	else if (asked->type == ULOG_GET_RESYNC_WORK && sim->options.mutant == MUTANT_WORK_FOR_ALL) {
+		memcpy(data, &one, 8);
+		count = sim_below(sim, count);
+		memcpy(data + 8, &count, 8);
+	} else {
+		return;
+	}
+	effect->reply.data = data;
+}
+
+/* Returns whether the reply is swallowed. */
+static bool mutate_reply(struct sim *sim, unsigned number, struct effect *effect, uint8_t data[16])
+{
+	struct sim_node *node = &sim->nodes[number];
+	struct asked *asked = effect->reply.seq < node->seq_count ? &node->seqs[effect->reply.seq] : NULL;
+
+	if (effect->reply.seq == UINT32_MAX)
+		return true; /* a forged request */
+	if (sim->options.mutant == MUTANT_NONE || !asked)
+		return false;
+	if (asked->state == 3)
+		return true;
+	memset(data, 0, 16);
+	if (effect->reply.error == -ESRCH && sim->options.mutant == MUTANT_ESRCH_EMPTY)
+		effect->reply.data_bytes = 0;
+	if (asked->type == ULOG_IN_SYNC && !effect->reply.error)
+		return mutate_in_sync(sim, effect, data);
+	if (asked->type == ULOG_CTR && sim->options.mutant == MUTANT_CTR_NAME) {
+		effect->reply.data = data;
+		effect->reply.data_bytes = 6;
+	}
+	if ((asked->resent && sim->options.mutant == MUTANT_ANSWER_OLD) ||
+	    (asked->type == ULOG_FLUSH && asked->waited && sim->options.mutant == MUTANT_ANSWER_NEVER)) {
+		asked->state = 3;
+		return true;
+	}
+	if (sim->options.mutant == MUTANT_ANSWER_TWICE && asked->state == 1 && sim_below(sim, 500) == 0) {
+		check_reply(sim, number, effect);
+		return false;
+	}
+	mutate_numbers(sim, asked, effect, data);
+	return false;
+}
+
+static void perform_reply(struct sim *sim, unsigned number, const struct effect *original)
+{
+	struct effect changed = *original, *effect = &changed;
+	uint8_t data[16];
 	struct sim_event *event;
 
+	if (mutate_reply(sim, number, effect, data))
+		return;
 	check_reply(sim, number, effect);
 	event = sim_plan(sim, SIM_REPLY, number, sim_latency(sim, 30 * US));
 	event->generation = sim->nodes[number].boot_generation;
@@ -420,7 +544,7 @@ static void perform_wake(struct sim *sim, unsigned number, const struct effect *
 	int log = disk_log_find(sim, effect->uuid);
 	struct sim_node *node = &sim->nodes[number];
 
-	if (log >= 0 && node->devices[log].number >= 0 &&
+	if (log >= 0 && sim->options.mutant != MUTANT_NO_WAKE && node->devices[log].number >= 0 &&
 	    !kernel_submit(node->kernel, (unsigned)node->devices[log].number, &bio))
 		node->devices[log].bios++;
 	host_kernel_soon(sim, number);
@@ -449,6 +573,7 @@ static void perform(struct sim *sim, unsigned number, const struct effect *effec
 		group_watches_check(sim);
 		break;
 	case EFFECT_LEGS_OPEN: break;
+	case EFFECT_TABLES: post_tables(sim, number); break;
 	case EFFECT_FENCE_WATCH: group_watch(sim, number, effect->fence.node, effect->fence.boot_id); break;
 	case EFFECT_FENCE_UNWATCH:
 		for (unsigned i = 0; i < node->watch_count; i++)
@@ -517,6 +642,22 @@ static void send_to_daemon(struct sim *sim, unsigned number, const struct kernel
 		return;
 	}
 	check_request(sim, number, out);
+	if (sim->options.mutant == MUTANT_CLEAR_FORGED && out->send.type == ULOG_MARK_REGION &&
+	    sim_below(sim, 20) == 0) {
+		input = host_input(EVENT_KERNEL);
+		input->event.kernel = (struct ulog_request){.seq = UINT32_MAX,
+							    .type = ULOG_CLEAR_REGION,
+							    .version = out->send.version,
+							    .luid = out->luid};
+		strcpy(input->event.kernel.uuid, out->send.uuid);
+		input->bytes = calloc(1, 8);
+		if (!input->bytes)
+			abort();
+		input->bytes[0] = (uint8_t)sim_below(sim, 4);
+		input->event.kernel.data = input->bytes;
+		input->event.kernel.data_bytes = 8;
+		host_post(sim, number, input, NULL, sim_latency(sim, 100 * US));
+	}
 	input = host_input(EVENT_KERNEL);
 	input->event.kernel.seq = out->send.seq;
 	input->event.kernel.type = out->send.type;

@@ -15,12 +15,15 @@
 static const char usage[] =
     "usage: simulate --seed=S [--nodes=N] [--steps=K] [--faults=LIST] [--trace]\n"
     "       simulate --seeds=A..B [--jobs=J] [--nodes=N] [--steps=K] [--faults=LIST]\n"
+    "       simulate --mutants=SEEDS [--jobs=J]\n"
     "\n"
     "  --nodes=N      1 to 15 nodes; without it the seed says how many\n"
     "  --steps=K      events before the faults stop (20000)\n"
     "  --faults=LIST  none, all, or of kill pause node partition corosync power device life,\n"
     "                 separated by commas (all)\n"
     "  --trace        one line for each event\n"
+    "  --mutant=NAME  with a deliberate fault (tests/sim/mutant.c)\n"
+    "  --mutants=N    with each deliberate fault in turn: is it found within N seeds?\n"
     "\n"
     "Exit status: 0 all guarantees held, 1 one broke, 2 wrong usage.\n";
 
@@ -151,6 +154,88 @@ static int run_many(const struct sim_options *options, uint64_t first, uint64_t 
 	return failed ? 1 : 0;
 }
 
+/* What became of a mutant: found by guarantee `guarantee` at the `seed`th seed, or crashed, or not found (0).
+ */
+struct verdict {
+	uint64_t seed;
+	int guarantee;
+	char text[160];
+};
+
+static void mutant_hunt(const struct sim_options *options, enum mutant mutant, uint64_t seeds,
+			struct verdict *verdict)
+{
+	struct sim_options own = *options;
+	struct sim *sim = sim_new();
+
+	own.mutant = mutant;
+	if (fault_parse(mutant_infos[mutant].faults, &own.faults))
+		abort();
+	for (own.seed = 1; own.seed <= seeds; own.seed++) {
+		verdict->seed = own.seed;
+		if (sim_run(&own, sim))
+			continue;
+		verdict->guarantee = sim->failure_guarantee;
+		snprintf(verdict->text, sizeof(verdict->text), "%.150s", sim->failure_text);
+		free(sim);
+		return;
+	}
+	verdict->seed = 0;
+	free(sim);
+}
+
+static bool mutant_report(enum mutant mutant, const struct verdict *verdict, int status)
+{
+	const struct mutant_info *info = &mutant_infos[mutant];
+
+	printf("%-18s %-4s ", info->name, info->hazard);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		printf("seed %-5" PRIu64 " crashed\n", verdict->seed);
+	else if (verdict->seed)
+		printf("seed %-5" PRIu64 " guarantee %-2d %s\n", verdict->seed, verdict->guarantee,
+		       verdict->text);
+	else
+		printf("NOT FOUND: %s\n", info->text);
+	fflush(stdout);
+	return verdict->seed != 0;
+}
+
+/* Each mutant in a process of its own, `jobs` at a time. */
+static int run_mutants(const struct sim_options *options, uint64_t seeds, unsigned jobs)
+{
+	struct verdict *verdicts = mmap(NULL, MUTANTS_END * sizeof(*verdicts), PROT_READ | PROT_WRITE,
+					MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pids[MUTANTS_END] = {0};
+	unsigned running = 0, missed = 0;
+	int next = MUTANT_NONE + 1;
+
+	if (verdicts == MAP_FAILED)
+		return 2;
+	while (next < MUTANTS_END || running) {
+		int status;
+
+		if (next < MUTANTS_END && running < jobs) {
+			fflush(stdout);
+			pids[next] = fork();
+			if (!pids[next]) {
+				mutant_hunt(options, (enum mutant)next, seeds, &verdicts[next]);
+				_exit(0);
+			}
+			next++;
+			running++;
+			continue;
+		}
+		pid_t pid = wait(&status);
+		for (int i = MUTANT_NONE + 1; i < next; i++)
+			if (pids[i] == pid && !mutant_report((enum mutant)i, &verdicts[i], status))
+				missed++;
+		running--;
+	}
+	printf("%d mutants, %u not found within %" PRIu64 " seeds\n", MUTANTS_END - 1, missed, seeds);
+	munmap(verdicts, MUTANTS_END * sizeof(*verdicts));
+	return missed ? 1 : 0;
+}
+
 static int usage_error(void)
 {
 	fputs(usage, stderr);
@@ -167,11 +252,13 @@ int main(int argc, char **argv)
 	    {"faults", required_argument, NULL, 'f'},
 	    {"trace", no_argument, NULL, 't'},
 	    {"jobs", required_argument, NULL, 'j'},
+	    {"mutant", required_argument, NULL, 'm'},
+	    {"mutants", required_argument, NULL, 'M'},
 	    {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0},
 	};
 	struct sim_options options = {.seed = 1, .steps = 20000, .faults = (1u << FAULT_KINDS) - 1};
-	uint64_t first = 0, last = 0;
+	uint64_t first = 0, last = 0, mutant_seeds = 0;
 	unsigned jobs = 1;
 	bool many = false;
 	int option;
@@ -191,11 +278,19 @@ int main(int argc, char **argv)
 				return usage_error();
 			break;
 		case 't': options.trace = true; break;
+		case 'm':
+			if (mutant_find(optarg) < 0)
+				return usage_error();
+			options.mutant = (enum mutant)mutant_find(optarg);
+			break;
+		case 'M': mutant_seeds = strtoull(optarg, NULL, 0); break;
 		case 'j': jobs = (unsigned)strtoul(optarg, NULL, 0); break;
 		case 'h': fputs(usage, stdout); return 0;
 		default: return usage_error();
 		}
 	if (optind != argc || options.nodes > 15 || !jobs || jobs > 64)
 		return usage_error();
+	if (mutant_seeds)
+		return run_mutants(&options, mutant_seeds, jobs);
 	return many ? run_many(&options, first, last, jobs) : run_one(&options);
 }

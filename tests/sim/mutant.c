@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/sim/mutant.h"
+
+#include <stddef.h>
+#include <string.h>
+
+const struct mutant_info mutant_infos[MUTANTS_END] = {
+    [MUTANT_NONE] = {"none", "", "", "all"},
+    [MUTANT_FLUSH_EARLY] = {"flush-early", "A5", "FLUSH is answered before the commit", "none"},
+    [MUTANT_NO_LEGS_FLUSH] = {"no-legs-flush", "B7", "clean bits without a flush of the legs", "none"},
+    [MUTANT_WRITE_EARLY] = {"write-early", "A14",
+			    "a log device write is taken for done while it is in flight", "none"},
+    [MUTANT_WRITE_LOST] = {"write-lost", "B6", "a log device write never happens", "none"},
+    [MUTANT_WRITE_TORN] = {"write-torn", "B6", "half of the sectors of a good write are missing", "none"},
+    [MUTANT_READ_CLEAN] = {"read-clean", "B6", "a taken-over log device is believed to be clean",
+			   "node,power"},
+    [MUTANT_HELD_LOST] = {"held-lost", "A13", "held marks are not kept in the run directory", "kill"},
+    [MUTANT_MARKED_LOST] = {"marked-lost", "A13", "no marks at all are kept in the run directory", "kill"},
+    [MUTANT_META_STALE] = {"meta-stale", "A10", "the run directory keeps the first state of a log only",
+			   "kill,life"},
+    [MUTANT_TOLD_LOST] = {"told-lost", "A3", "what was told out of sync is not kept", "kill"},
+    [MUTANT_MEMORY_LOST] = {"memory-lost", "A10", "a daemon starts with an empty memory and does not say so",
+			    "kill"},
+    [MUTANT_ESRCH_EMPTY] = {"esrch-empty", "A1", "an -ESRCH reply without data", "kill"},
+    [MUTANT_IN_SYNC_ERROR] = {"in-sync-error", "A1", "IN_SYNC is answered with an error", "none"},
+    [MUTANT_IN_SYNC_ALWAYS] = {"in-sync-always", "A3", "IN_SYNC is always 1", "none"},
+    [MUTANT_IN_SYNC_FLIPS] = {"in-sync-flips", "A3", "IN_SYNC goes back to 0", "none"},
+    [MUTANT_RECOVERING_NEVER] = {"recovering-never", "A12", "IS_REMOTE_RECOVERING is always 0", "none"},
+    [MUTANT_HINT_FULL] = {"hint-full", "A4", "in_sync_hint passes regions out of sync", "none"},
+    [MUTANT_COUNT_FULL] = {"count-full", "B8", "GET_SYNC_COUNT is full before RESUME", "none"},
+    [MUTANT_WORK_FOR_ALL] = {"work-for-all", "A12", "regions are handed out for recovery without a claim",
+			     "none"},
+    [MUTANT_QUORUM_ALWAYS] = {"quorum-always", "A5", "quorum is not looked at", "partition"},
+    [MUTANT_FENCE_AT_ONCE] = {"fence-at-once", "A9", "a lost node is taken for dead at once", "partition"},
+    [MUTANT_BOOT_SAME] = {"boot-same", "A10", "the boot id does not change at a boot", "node"},
+    [MUTANT_NO_WAKE] = {"no-wake", "B1", "nobody wakes the new recoverer's kernel", "node"},
+    [MUTANT_ANSWER_TWICE] = {"answer-twice", "B12", "a request is answered twice", "none"},
+    [MUTANT_ANSWER_OLD] = {"answer-old", "B12", "only the first copy of a request is answered", "partition"},
+    [MUTANT_ANSWER_NEVER] = {"answer-never", "B5", "kept FLUSHes are forgotten", "partition"},
+    [MUTANT_REPAIR_SKIPPED] = {"repair-skipped", "A12", "ghosts go without a copy", "node"},
+    [MUTANT_REPAIR_ELSEWHERE] = {"repair-elsewhere", "A12", "another region than the claimed is copied",
+				 "node"},
+    [MUTANT_CTR_NAME] = {"ctr-name", "A1", "the CTR of a reconnect is answered with a device name", "kill"},
+    [MUTANT_EAGAIN_FULL] = {"eagain-full", "A1", "-EAGAIN as a full reply", "none"},
+    [MUTANT_DELIVERY_LOST] = {"delivery-lost", "A5", "one node misses a message", "none"},
+    [MUTANT_LEAVE_EARLY] = {"leave-early", "A14", "a daemon is taken for gone while its write is in flight",
+			    "kill"},
+    [MUTANT_CLEAR_FORGED] = {"clear-forged", "A6", "a CLEAR takes away the mark of another region", "none"},
+};
+
+int mutant_find(const char *name)
+{
+	for (int i = 0; i < MUTANTS_END; i++)
+		if (!strcmp(mutant_infos[i].name, name))
+			return i;
+	return -1;
+}

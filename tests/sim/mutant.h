@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Deliberate faults: each makes a daemon, its ports or its surroundings break a rule, as a bug in them would.
+ * They show that the checkers see what they are there for. One is switched on at a time, at run time.
+ */
+#ifndef TESTS_SIM_MUTANT_H
+#define TESTS_SIM_MUTANT_H
+
+enum mutant {
+	MUTANT_NONE,
+	MUTANT_FLUSH_EARLY,
+	MUTANT_NO_LEGS_FLUSH,
+	MUTANT_WRITE_EARLY,
+	MUTANT_WRITE_LOST,
+	MUTANT_WRITE_TORN,
+	MUTANT_READ_CLEAN,
+	MUTANT_HELD_LOST,
+	MUTANT_MARKED_LOST,
+	MUTANT_META_STALE,
+	MUTANT_TOLD_LOST,
+	MUTANT_MEMORY_LOST,
+	MUTANT_ESRCH_EMPTY,
+	MUTANT_IN_SYNC_ERROR,
+	MUTANT_IN_SYNC_ALWAYS,
+	MUTANT_IN_SYNC_FLIPS,
+	MUTANT_RECOVERING_NEVER,
+	MUTANT_HINT_FULL,
+	MUTANT_COUNT_FULL,
+	MUTANT_WORK_FOR_ALL,
+	MUTANT_QUORUM_ALWAYS,
+	MUTANT_FENCE_AT_ONCE,
+	MUTANT_BOOT_SAME,
+	MUTANT_NO_WAKE,
+	MUTANT_ANSWER_TWICE,
+	MUTANT_ANSWER_OLD,
+	MUTANT_ANSWER_NEVER,
+	MUTANT_REPAIR_SKIPPED,
+	MUTANT_REPAIR_ELSEWHERE,
+	MUTANT_CTR_NAME,
+	MUTANT_EAGAIN_FULL,
+	MUTANT_DELIVERY_LOST,
+	MUTANT_LEAVE_EARLY,
+	MUTANT_CLEAR_FORGED,
+	MUTANTS_END
+};
+
+struct mutant_info {
+	const char *name, *hazard, *text;
+	const char *faults; /* what it takes to see it */
+};
+
+extern const struct mutant_info mutant_infos[MUTANTS_END];
+
+/* The number of a name, or -1. */
+int mutant_find(const char *name);
+
+#endif
