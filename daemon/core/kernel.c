@@ -518,6 +518,9 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 {
 	if (needs_resumed(request->type) && !instance_running(instance)) {
 		reply_unknown(core, request);
+		/* Or it runs, and its RESUME was lost: device-mapper knows. */
+		if (instance->state != INSTANCE_RESUMING)
+			effect_add(core, EFFECT_TABLES);
 		return;
 	}
 	switch (request->type) {

@@ -467,25 +467,35 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 	region_set_fini(&told);
 }
 
-static struct world_log *speech_log(struct world *world, const struct speech *speech)
+/* Nobody ready knows the log: it begins with what this node remembers of it. */
+static void log_found_by_speech(struct world_log *log, const struct speech *speech)
 {
-	struct world_log *log = world_log_find(world, speech->uuid);
-
-	if (log || speech->instance_count == 0)
-		return log;
-	log = world_log_add(world, speech->uuid, &speech->shape);
-	if (!log)
-		return NULL;
 	log->phase = LOG_OPEN;
 	log->cold = true;
 	region_set_copy(&log->unsynced, &speech->unsynced);
 	region_set_copy(&log->ghosts, &speech->ghosts);
 	region_set_copy(&log->failed, &speech->failed);
-	log->failure_generation = 0;
 	for (unsigned i = 0; i < speech->instance_count; i++)
 		if (speech->instances[i].failure_generation > log->failure_generation)
 			log->failure_generation = speech->instances[i].failure_generation;
 	log->repair_barred = !region_set_is_empty(&log->failed);
+}
+
+static struct world_log *speech_log(struct world *world, const struct speech *speech)
+{
+	struct world_log *log = world_log_find(world, speech->uuid);
+
+	if (speech->instance_count == 0)
+		return log;
+	/* A first member without memory still waits for the log device: a node that remembers knows better.
+	 */
+	if (log && log->phase == LOG_LOADING && shape_fits(log, &speech->shape))
+		log_found_by_speech(log, speech);
+	if (log)
+		return log;
+	log = world_log_add(world, speech->uuid, &speech->shape);
+	if (log)
+		log_found_by_speech(log, speech);
 	return log;
 }
 

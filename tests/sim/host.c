@@ -242,6 +242,7 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	    .boot_id = sim->options.mutant == MUTANT_BOOT_SAME ? number : node->boot_id,
 	    .incarnation = sim->next_incarnation += 1000000,
 	    .fencing = FENCING_DLM,
+	    .run_state_lost = node->memory_lost,
 	    .linger_ns = sim->options.seed % 3 ? 2 * SECOND : 50 * MS,
 	    .linger_regions = sim->options.seed % 5 ? 1000 : 2,
 	};
@@ -250,9 +251,11 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	node->core = core_new(&config);
 	if (!node->core)
 		abort();
+	node->memory_lost = false;
 	node->paused = false;
 	node->listening = true;
 	node->kill_after = 0;
+	node->kill_at_write = false;
 	node->timer_ns = UINT64_MAX;
 	node->kernel_channel_ns = node->cpg_channel_ns = node->quorum_channel_ns = 0;
 	node->cpg_pending = node->quorum_pending = 0;
@@ -293,6 +296,14 @@ void host_daemon_kill(struct sim *sim, unsigned number)
 		/* its generation is the one that joined: a leave takes the place of the process */
 		group_daemon_left(sim, number, delay_ns);
 	}
+}
+
+void host_memory_lost(struct sim *sim, unsigned number)
+{
+	sim_trace(sim, number, "the run directory is lost");
+	sim->nodes[number].memory_lost = true;
+	for (unsigned i = 0; i < SIM_LOGS; i++)
+		run_forget(&sim->nodes[number].run[i]);
 }
 
 void host_daemon_pause(struct sim *sim, unsigned number, uint64_t ns)
@@ -450,7 +461,7 @@ static void mutate_numbers(struct sim *sim, const struct asked *asked, struct ef
 		return;
 	if (effect->reply.data_bytes)
 		memcpy(data, effect->reply.data, effect->reply.data_bytes);
-	if (asked->type == ULOG_IS_REMOTE_RECOVERING && sim->options.mutant == MUTANT_RECOVERING_NEVER)
+	if (asked->type == ULOG_IS_REMOTE_RECOVERING && (sim->options.mutant == MUTANT_RECOVERING_NEVER || sim->options.mutant == MUTANT_IN_SYNC_ALWAYS))
 		memset(data, 0, 8);
 	else if (asked->type == ULOG_IS_REMOTE_RECOVERING && sim->options.mutant == MUTANT_HINT_FULL)
 		memcpy(data + 8, &count, 8);
@@ -488,7 +499,7 @@ static bool mutate_reply(struct sim *sim, unsigned number, struct effect *effect
 		effect->reply.data_bytes = 6;
 	}
 	if ((asked->resent && sim->options.mutant == MUTANT_ANSWER_OLD) ||
-	    (asked->type == ULOG_FLUSH && asked->waited && sim->options.mutant == MUTANT_ANSWER_NEVER)) {
+	    (asked->type == ULOG_FLUSH && (asked->waited || asked->resent) && sim->options.mutant == MUTANT_ANSWER_NEVER)) {
 		asked->state = 3;
 		return true;
 	}
@@ -602,6 +613,8 @@ static void perform_all(struct sim *sim, unsigned number, const struct effects *
 			return;
 		}
 		perform(sim, number, &effects->items[i]);
+		if (node->kill_at_write && effects->items[i].type == EFFECT_DEVICE_WRITE)
+			node->kill_after = 1, i = i + 1 < effects->count ? i : i;
 	}
 }
 
