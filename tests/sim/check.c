@@ -233,6 +233,17 @@ static void check_in_sync(struct sim *sim, unsigned node, const struct asked *as
 	told->answers[asked->region] = yes ? 2 : 1;
 }
 
+/* Hazard B8: nothing is in sync for a table that was not resumed. */
+static void check_sync_count(struct sim *sim, unsigned node, const struct asked *asked,
+			     const struct effect *effect)
+{
+	const struct told *told = told_find(sim, node, asked->log, asked->luid, false);
+
+	if ((!told || !told->resumed) && effect->reply.data_bytes == 8 && bytes_get_u64(effect->reply.data))
+		sim_fail(sim, 10, "node %u: luid %llx was told a sync count before it was resumed", node,
+			 (unsigned long long)asked->luid);
+}
+
 void check_reply(struct sim *sim, unsigned number, const struct effect *effect)
 {
 	struct sim_node *node = &sim->nodes[number];
@@ -249,6 +260,10 @@ void check_reply(struct sim *sim, unsigned number, const struct effect *effect)
 	if (asked->type == ULOG_GET_RESYNC_WORK && effect->reply.data_bytes == 16 &&
 	    bytes_get_u64(effect->reply.data) && !node->quorate_told)
 		sim_fail(sim, 5, "node %u hands out recovery work without quorum", number);
+	if (asked->type == ULOG_RESUME && told_find(sim, number, asked->log, asked->luid, true))
+		told_find(sim, number, asked->log, asked->luid, true)->resumed = true;
+	if (asked->type == ULOG_GET_SYNC_COUNT)
+		check_sync_count(sim, number, asked, effect);
 	if (asked->type == ULOG_IN_SYNC)
 		check_in_sync(sim, number, asked, effect);
 }

@@ -268,8 +268,9 @@ static void device_write_begin(struct sim *sim, unsigned node, unsigned log, con
 
 	check_device_write_begins(sim, node, log);
 	sim->logs[log].device_writes[node]++;
-	event =
-	    sim_plan(sim, SIM_DEVICE_WRITE, node, sim_latency(sim, sim_chance(sim, 2) ? 100 * MS : 300 * US));
+	event = sim_plan(
+	    sim, SIM_DEVICE_WRITE, node,
+	    sim_latency(sim, sim->nodes[node].kill_at_write || sim_chance(sim, 2) ? 100 * MS : 300 * US));
 	event->generation = sim->nodes[node].boot_generation;
 	event->a = log | (uint64_t)bytes << 8;
 	event->b = effect->log;

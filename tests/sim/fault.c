@@ -7,7 +7,7 @@
 static const char *const names[FAULT_KINDS] = {
     [FAULT_KILL] = "kill",	     [FAULT_PAUSE] = "pause",	    [FAULT_NODE] = "node",
     [FAULT_PARTITION] = "partition", [FAULT_COROSYNC] = "corosync", [FAULT_POWER] = "power",
-    [FAULT_DEVICE] = "device",	     [FAULT_LIFE] = "life",
+    [FAULT_DEVICE] = "device",	     [FAULT_LIFE] = "life",	    [FAULT_MEMORY] = "memory",
 };
 
 /* "kill,node", "all", "none". */
@@ -43,7 +43,7 @@ static void next_fault(struct sim *sim)
 void fault_start(struct sim *sim)
 {
 	if (sim->options.faults & ~(1u << FAULT_LIFE))
-		sim_plan(sim, SIM_FAULT, 0, sim_between(sim, 5 * SECOND, 8 * SECOND));
+		sim_plan(sim, SIM_FAULT, 0, sim_between(sim, SECOND, 8 * SECOND));
 }
 
 static void restart_soon(struct sim *sim, unsigned node)
@@ -58,6 +58,10 @@ static void daemon_kill(struct sim *sim, unsigned node)
 {
 	if (!sim->nodes[node].core)
 		return;
+	if (sim_chance(sim, 20)) {
+		sim->nodes[node].kill_at_write = true;
+		return;
+	}
 	if (sim_chance(sim, 50)) {
 		sim->nodes[node].kill_after = (unsigned)sim_between(sim, 1, 12);
 		return;
@@ -140,6 +144,13 @@ void fault_do(struct sim *sim)
 			power_cut(sim);
 		break;
 	case FAULT_DEVICE: device_break(sim, node); break;
+	case FAULT_MEMORY:
+		if (sim->nodes[node].core) {
+			host_daemon_kill(sim, node);
+			host_memory_lost(sim, node);
+			restart_soon(sim, node);
+		}
+		break;
 	case FAULT_LIFE:
 	case FAULT_KINDS: break;
 	}
@@ -183,7 +194,7 @@ void fault_end(struct sim *sim)
 	sim->settling = true;
 	sim->settle_until_ns = sim->now_ns + 300 * SECOND;
 	for (unsigned node = 1; node <= sim->node_count; node++)
-		sim->nodes[node].kill_after = 0;
+		sim->nodes[node].kill_after = 0, sim->nodes[node].kill_at_write = false;
 	heal(sim);
 	sim_plan(sim, SIM_SETTLE, 0, SECOND);
 }

@@ -461,7 +461,8 @@ static void mutate_numbers(struct sim *sim, const struct asked *asked, struct ef
 		return;
 	if (effect->reply.data_bytes)
 		memcpy(data, effect->reply.data, effect->reply.data_bytes);
-	if (asked->type == ULOG_IS_REMOTE_RECOVERING && (sim->options.mutant == MUTANT_RECOVERING_NEVER || sim->options.mutant == MUTANT_IN_SYNC_ALWAYS))
+	if (asked->type == ULOG_IS_REMOTE_RECOVERING &&
+	    (sim->options.mutant == MUTANT_RECOVERING_NEVER || sim->options.mutant == MUTANT_IN_SYNC_ALWAYS))
 		memset(data, 0, 8);
 	else if (asked->type == ULOG_IS_REMOTE_RECOVERING && sim->options.mutant == MUTANT_HINT_FULL)
 		memcpy(data + 8, &count, 8);
@@ -499,7 +500,8 @@ static bool mutate_reply(struct sim *sim, unsigned number, struct effect *effect
 		effect->reply.data_bytes = 6;
 	}
 	if ((asked->resent && sim->options.mutant == MUTANT_ANSWER_OLD) ||
-	    (asked->type == ULOG_FLUSH && (asked->waited || asked->resent) && sim->options.mutant == MUTANT_ANSWER_NEVER)) {
+	    (asked->type == ULOG_FLUSH && (asked->waited || asked->resent) &&
+	     sim->options.mutant == MUTANT_ANSWER_NEVER)) {
 		asked->state = 3;
 		return true;
 	}
@@ -605,16 +607,18 @@ static void perform_all(struct sim *sim, unsigned number, const struct effects *
 	struct sim_node *node = &sim->nodes[number];
 
 	for (size_t i = 0; i < effects->count; i++) {
-		if (node->kill_after && !--node->kill_after) {
-			host_daemon_kill(sim, number);
-			struct sim_event *event =
-			    sim_plan(sim, SIM_DAEMON_START, number, sim_between(sim, 10 * MS, 20 * SECOND));
-			event->generation = node->boot_generation;
-			return;
-		}
+		bool dies = node->kill_at_write && effects->items[i].type == EFFECT_DEVICE_WRITE;
+		uint64_t generation = node->daemon_generation;
+
 		perform(sim, number, &effects->items[i]);
-		if (node->kill_at_write && effects->items[i].type == EFFECT_DEVICE_WRITE)
-			node->kill_after = 1, i = i + 1 < effects->count ? i : i;
+		if (!node->core || node->daemon_generation != generation)
+			return;
+		if (!dies && (!node->kill_after || --node->kill_after))
+			continue;
+		host_daemon_kill(sim, number);
+		sim_plan(sim, SIM_DAEMON_START, number, sim_between(sim, 10 * MS, 20 * SECOND))->generation =
+		    node->boot_generation;
+		return;
 	}
 }
 
@@ -725,6 +729,7 @@ void host_boot(struct sim *sim, unsigned number)
 
 	node->up = true;
 	node->boot_generation++;
+	node->memory_lost = false;
 	node->boot_id = (uint64_t)number * 100000 + node->boot_generation;
 	node->kernel = kernel_new(&config);
 	if (!node->kernel)

@@ -19,7 +19,7 @@ static const char usage[] =
     "\n"
     "  --nodes=N      1 to 15 nodes; without it the seed says how many\n"
     "  --steps=K      events before the faults stop (20000)\n"
-    "  --faults=LIST  none, all, or of kill pause node partition corosync power device life,\n"
+    "  --faults=LIST  none, all, or of kill pause node partition corosync power device memory life,\n"
     "                 separated by commas (all)\n"
     "  --trace        one line for each event\n"
     "  --mutant=NAME  with a deliberate fault (tests/sim/mutant.c)\n"

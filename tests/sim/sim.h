@@ -46,6 +46,7 @@ enum fault_kind {
 	FAULT_COROSYNC,	 /* corosync of a node restarts */
 	FAULT_POWER,	 /* all nodes lose power */
 	FAULT_DEVICE,	 /* log device errors on one node or all */
+	FAULT_MEMORY,	 /* a daemon dies, and its run directory is lost: it knows that it was there */
 	FAULT_LIFE,	 /* suspend, reload, remove under load */
 	FAULT_KINDS
 };
@@ -167,7 +168,7 @@ struct user_bio {
 struct told {
 	luid_t luid;
 	uint8_t answers[SIM_REGIONS]; /* of IN_SYNC: 0 unknown, 1 no, 2 yes */
-	bool used;
+	bool used, resumed;
 };
 
 struct sim_device {
@@ -199,6 +200,8 @@ struct sim_node {
 	uint64_t daemon_generation;
 	bool paused, listening;
 	unsigned kill_after; /* effects */
+	bool kill_at_write;  /* dies while its next log device write is under way */
+	bool memory_lost;    /* its run directory was lost in this boot */
 	uint64_t pace_ns;
 	bool works;
 	struct sim_event_list held;
@@ -318,6 +321,7 @@ void host_boot(struct sim *sim, unsigned node);
 void host_die(struct sim *sim, unsigned node);
 void host_daemon_start(struct sim *sim, unsigned node);
 void host_daemon_kill(struct sim *sim, unsigned node);
+void host_memory_lost(struct sim *sim, unsigned node);
 void host_daemon_pause(struct sim *sim, unsigned node, uint64_t ns);
 void host_daemon_resume(struct sim *sim, unsigned node);
 struct input *host_input(enum event_type type);
