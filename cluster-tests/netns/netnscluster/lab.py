@@ -29,7 +29,8 @@ class Lab:
     """One test's cluster. All of it is made in the test and gone with close()."""
 
     def __init__(self, context, nodes, log="disk", regions=256, region_sectors=128, version=3, integrated_flush=False,
-                 cluster="corosync", linger="1", features="1 handle_errors", sync="", transport="udpu"):
+                 cluster="corosync", linger="1", features="1 handle_errors", sync="", transport="udpu",
+                 leg_delay_us=3000):
         self.context = context
         self.work_dir = pathlib.Path(context.test_dir)
         self.regions = regions
@@ -52,6 +53,7 @@ class Lab:
         self.sync = sync
         self.integrated_flush = integrated_flush
         self.features = features
+        self.leg_delay_us = leg_delay_us
         self.table = None
 
     def start_cluster(self):
@@ -120,7 +122,8 @@ class Lab:
         for path in tables.iterdir():
             path.unlink()
         self.kernels[node.node_id] = StandIn(node, self.context.stand_in, tables, self.work_dir, self.region_sectors,
-                                             self.context.seed * 1000 + self.boots, self.version)
+                                             self.context.seed * 1000 + self.boots, self.version,
+                                             self.leg_delay_us)
         self.everybody.add(node.node_id)
 
     def start(self, nodes=None, daemons=True):
@@ -276,6 +279,15 @@ class Lab:
         size = self.region_bytes
         return {r for r in range(self.regions) if first[r * size:(r + 1) * size] != second[r * size:(r + 1) * size]}
 
+    def torn_blocks(self, node_ids):
+        """How many blocks differ between the legs because one of these nodes died between its two writes."""
+        legs = [leg.read() for leg in self.legs]
+        records = [self.records()[i] for i in node_ids]
+        return sum(1 for block in range(self.blocks)
+                   if legs[0][block * BLOCK_BYTES:(block + 1) * BLOCK_BYTES] !=
+                   legs[1][block * BLOCK_BYTES:(block + 1) * BLOCK_BYTES]
+                   and any(entry[0] != entry[1] for entry in (record.entry(block) for record in records)))
+
     def difference_text(self):
         """Which blocks of the legs differ, and who wrote them there when."""
         legs = [leg.read() for leg in self.legs]
@@ -296,7 +308,10 @@ class Lab:
         check(not different, f"{when}: legs differ in regions {different[:10]}\n{self.difference_text()}")
 
     def dirty_regions(self):
-        return log_image.dirty_regions(self.log.read(), self.regions)
+        try:
+            return log_image.dirty_regions(self.log.read(), self.regions)
+        except ValueError as error:
+            raise CheckFailed(f"log device: {error}") from error
 
     def no_lost_dirt_check(self):
         """Each region that differs between the legs is dirty on the log device. The device is read after the legs are,
