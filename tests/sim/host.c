@@ -247,6 +247,8 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	    .linger_regions = sim->options.seed % 5 ? 1000 : 2,
 	};
 
+	for (unsigned i = 1; i <= sim->node_count; i++)
+		config.configured[config.configured_count++] = i;
 	node->daemon_generation++;
 	node->core = core_new(&config);
 	if (!node->core)
@@ -391,7 +393,9 @@ static bool run_is_lost(const struct sim *sim, const struct run_memory *run, con
 	case MUTANT_HELD_LOST: return bits && effect->run_bits.kind == RUN_HELD;
 	case MUTANT_MARKED_LOST:
 		return bits && (effect->run_bits.kind == RUN_HELD || effect->run_bits.kind == RUN_MARKED);
-	case MUTANT_TOLD_LOST: return bits && effect->run_bits.kind == RUN_UNSYNCED;
+	case MUTANT_TOLD_LOST:
+		return effect->type == EFFECT_RUN_BITS && !effect->run_bits.set &&
+		       effect->run_bits.kind == RUN_UNSYNCED;
 	case MUTANT_META_STALE: return effect->type == EFFECT_RUN_META && run->meta;
 	default: return false;
 	}

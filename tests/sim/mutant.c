@@ -18,7 +18,7 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
     [MUTANT_MARKED_LOST] = {"marked-lost", "A13", "no marks at all are kept in the run directory", "kill"},
     [MUTANT_META_STALE] = {"meta-stale", "A10", "the run directory keeps the first state of a log only",
 			   "kill,life"},
-    [MUTANT_TOLD_LOST] = {"told-lost", "A3", "what was told out of sync is not kept", "kill"},
+    [MUTANT_TOLD_LOST] = {"told-lost", "A3", "what was told in sync since is not kept", "kill"},
     [MUTANT_MEMORY_LOST] = {"memory-lost", "A10", "a daemon starts with an empty memory and does not say so",
 			    "kill"},
     [MUTANT_ESRCH_EMPTY] = {"esrch-empty", "A1", "an -ESRCH reply without data", "kill,memory"},
