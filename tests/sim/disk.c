@@ -70,6 +70,10 @@ void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *
 	if (out->type == KERNEL_LEG_WRITE && !out->leg.copy) {
 		sim->logs[log].writes[node][out->leg.region]++;
 		check_leg_write_begins(sim, node, (unsigned)log, out->leg.region);
+		if (sim->nodes[node].die_at_write)
+			sim_plan(sim, SIM_NODE_DIE, node, sim_below(sim, 300 * US))->generation =
+			    sim->nodes[node].boot_generation;
+		sim->nodes[node].die_at_write = false;
 	}
 	if (out->type == KERNEL_LEG_READ && out->leg.copy && !out->leg.block) {
 		check_copy_begins(sim, node, (unsigned)log, out->leg.region);
@@ -160,6 +164,8 @@ static void repair_step(struct sim *sim, const struct sim_event *event)
 		return; /* its daemon died; disk_daemon_dies() has dealt with it */
 	for (unsigned leg = 1; leg < SIM_LEGS; leg++) {
 		block_write(log, leg, region, block, log->legs[0][region][block].visible, event->node);
+		if (sim->options.mutant == MUTANT_REPAIR_UNFLUSHED)
+			continue;
 		log->legs[leg][region][block].durable = log->legs[leg][region][block].visible;
 		log->legs[leg][region][block].cached_by = 0;
 	}
@@ -219,6 +225,9 @@ static void device_read_done(struct sim *sim, struct sim_event *event)
 	if (!input->bytes)
 		abort();
 	memcpy(input->bytes, sim->logs[event->a].image, SIM_IMAGE);
+	if (sim->options.mutant == MUTANT_READ_STALE) {
+		memset(input->bytes, 0, SECTOR);
+	}
 	if (sim->options.mutant == MUTANT_READ_CLEAN)
 		memset(input->bytes + 1024, 0xff, SIM_IMAGE - 1024);
 	input->event.io.bytes = input->bytes;
@@ -311,7 +320,13 @@ void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 		event = sim_plan(sim, SIM_DEVICE_READ, node, sim_latency(sim, 300 * US));
 		event->d = effect->device_read.size;
 		break;
-	case EFFECT_LEGS_FLUSH: event = sim_plan(sim, SIM_LEGS_FLUSH, node, sim_latency(sim, MS)); break;
+	case EFFECT_LEGS_FLUSH:
+		event =
+		    sim_plan(sim, SIM_LEGS_FLUSH, node,
+			     sim_latency(sim, sim->options.mutant == MUTANT_LEGS_FLUSH_EARLY ? 50 * MS : MS));
+		if (sim->options.mutant == MUTANT_LEGS_FLUSH_EARLY)
+			io_answer(sim, node, EVENT_LEGS_FLUSHED, effect->log, effect->token, 0);
+		break;
 	case EFFECT_DEVICE_WRITE: device_write_begin(sim, node, (unsigned)log, effect); return;
 	case EFFECT_REPAIR: repair_begin(sim, node, (unsigned)log, effect); return;
 	default: return;
@@ -331,7 +346,8 @@ void disk_event(struct sim *sim, struct sim_event *event)
 	case SIM_LEGS_FLUSH:
 		for (unsigned leg = 0; leg < SIM_LEGS && sim->options.mutant != MUTANT_NO_LEGS_FLUSH; leg++)
 			leg_flush(&sim->logs[event->a], leg, event->node);
-		io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c, 0);
+		if (sim->options.mutant != MUTANT_LEGS_FLUSH_EARLY)
+			io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c, 0);
 		break;
 	default: break;
 	}

@@ -136,7 +136,12 @@ void fault_do(struct sim *sim)
 		host_daemon_pause(sim, node,
 				  sim_between(sim, MS, sim_chance(sim, 30) ? 40 * SECOND : SECOND));
 		break;
-	case FAULT_NODE: node_kill(sim, node); break;
+	case FAULT_NODE:
+		if (sim_chance(sim, 50))
+			sim->nodes[node].die_at_write = true;
+		else
+			node_kill(sim, node);
+		break;
 	case FAULT_PARTITION: partition(sim); break;
 	case FAULT_COROSYNC: corosync_restart(sim, node); break;
 	case FAULT_POWER:
@@ -170,6 +175,7 @@ void fault_event(struct sim *sim, const struct sim_event *event)
 	struct sim_node *node = &sim->nodes[event->node];
 
 	switch (event->type) {
+	case SIM_NODE_DIE: node_kill(sim, event->node); break;
 	case SIM_NODE_BOOT:
 		if (!node->up)
 			host_boot(sim, event->node);
@@ -194,7 +200,8 @@ void fault_end(struct sim *sim)
 	sim->settling = true;
 	sim->settle_until_ns = sim->now_ns + 300 * SECOND;
 	for (unsigned node = 1; node <= sim->node_count; node++)
-		sim->nodes[node].kill_after = 0, sim->nodes[node].kill_at_write = false;
+		sim->nodes[node].kill_after = 0,
+		sim->nodes[node].kill_at_write = sim->nodes[node].die_at_write = false;
 	heal(sim);
 	sim_plan(sim, SIM_SETTLE, 0, SECOND);
 }

@@ -60,6 +60,10 @@ static void post_view(struct sim *sim, unsigned node, uint32_t joined, uint32_t 
 		input->event.view.left_count = count;
 	}
 	sim_trace(sim, node, "view %x joined %x left %x", sim->nodes[node].group, joined, left);
+	if (sim->options.mutant == MUTANT_VIEW_LOST && left && sim_below(sim, 4) == 0) {
+		free(input);
+		return;
+	}
 	post_cpg(sim, node, input);
 }
 

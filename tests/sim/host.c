@@ -131,7 +131,8 @@ static void mutate_request_kept(struct sim *sim, unsigned number, const struct u
 	if (!asked || asked->state != 1)
 		return;
 	asked->waited = true;
-	if (request->type != ULOG_FLUSH || sim->options.mutant != MUTANT_FLUSH_EARLY)
+	if (!(request->type == ULOG_FLUSH && sim->options.mutant == MUTANT_FLUSH_EARLY) &&
+	    !(request->type == ULOG_POSTSUSPEND && sim->options.mutant == MUTANT_SUSPEND_EARLY))
 		return;
 	perform_reply(sim, number, &effect);
 	asked->state = 3;
@@ -229,7 +230,7 @@ static void post_tables(struct sim *sim, unsigned number)
 			input->tables[count++] = (struct table){.uuid = sim->logs[i].uuid};
 	}
 	input->event.tables.tables = input->tables;
-	input->event.tables.count = count;
+	input->event.tables.count = sim->options.mutant == MUTANT_TABLES_EMPTY ? 0 : count;
 	input->event.tables.asked_ns = sim->now_ns;
 	host_post(sim, number, input, &node->kernel_channel_ns, sim_latency(sim, 200 * US));
 }
@@ -693,6 +694,9 @@ static void send_to_daemon(struct sim *sim, unsigned number, const struct kernel
 		input->event.kernel.data = input->bytes;
 		input->event.kernel.data_bytes = out->send.data_bytes;
 	}
+	if (sim->options.mutant == MUTANT_MARK_DROPPED && out->send.type == ULOG_MARK_REGION &&
+	    sim_below(sim, 20) == 0)
+		input->event.kernel.data_bytes = 0; /* a MARK of no region */
 	host_post(sim, number, input, &node->kernel_channel_ns, sim_latency(sim, 30 * US));
 }
 
@@ -733,7 +737,7 @@ void host_boot(struct sim *sim, unsigned number)
 
 	node->up = true;
 	node->boot_generation++;
-	node->memory_lost = false;
+	node->memory_lost = node->die_at_write = false;
 	node->boot_id = (uint64_t)number * 100000 + node->boot_generation;
 	node->kernel = kernel_new(&config);
 	if (!node->kernel)

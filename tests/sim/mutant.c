@@ -47,6 +47,17 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
     [MUTANT_LEAVE_EARLY] = {"leave-early", "A14", "a daemon is taken for gone while its write is in flight",
 			    "kill"},
     [MUTANT_CLEAR_FORGED] = {"clear-forged", "A6", "a CLEAR takes away the mark of another region", "none"},
+    [MUTANT_SUSPEND_EARLY] = {"suspend-early", "A14", "POSTSUSPEND is answered before the device is quiet",
+			      "life"},
+    [MUTANT_MARK_DROPPED] = {"mark-dropped", "A13", "a MARK is answered and forgotten", "none"},
+    [MUTANT_LEGS_FLUSH_EARLY] = {"legs-flush-early", "B7", "the legs' flush is taken for done when it begins",
+				 "none"},
+    [MUTANT_REPAIR_UNFLUSHED] = {"repair-unflushed", "B7", "a repair leaves its copy in a cache", "node"},
+    [MUTANT_READ_STALE] = {"read-stale", "B6", "a taken-over log device is read without its header",
+			   "node,power"},
+    [MUTANT_TABLES_EMPTY] = {"tables-empty", "B3", "device-mapper is not asked which tables there are",
+			     "kill"},
+    [MUTANT_VIEW_LOST] = {"view-lost", "B14", "a change of the view is missed", "kill,node"},
 };
 
 int mutant_find(const char *name)

@@ -212,6 +212,7 @@ static bool event_is_stale(const struct sim *sim, const struct sim_event *event)
 	case SIM_REPAIR:
 	case SIM_REPLY:
 	case SIM_LEG:
+	case SIM_NODE_DIE:
 	case SIM_DEVICE_WRITE:
 	case SIM_DAEMON_START: return event->generation != node->boot_generation || !node->up;
 	default: return false;
@@ -244,6 +245,7 @@ static void sim_dispatch(struct sim *sim, struct sim_event *event, bool *ret_kep
 			host_daemon_start(sim, event->node);
 		break;
 	case SIM_DAEMON_RESUME: host_daemon_resume(sim, event->node); break;
+	case SIM_NODE_DIE:
 	case SIM_NODE_BOOT:
 	case SIM_HEAL:
 	case SIM_COROSYNC_START:

@@ -69,6 +69,7 @@ enum sim_event_type {
 	SIM_FAULT,  /* something goes wrong */
 	SIM_DAEMON_START,
 	SIM_DAEMON_RESUME,
+	SIM_NODE_DIE,
 	SIM_NODE_BOOT,
 	SIM_HEAL, /* a partition ends */
 	SIM_COROSYNC_START,
@@ -201,6 +202,7 @@ struct sim_node {
 	bool paused, listening;
 	unsigned kill_after; /* effects */
 	bool kill_at_write;  /* dies while its next log device write is under way */
+	bool die_at_write;   /* the node dies while its next write to the legs is under way */
 	bool memory_lost;    /* its run directory was lost in this boot */
 	uint64_t pace_ns;
 	bool works;
