@@ -68,7 +68,8 @@ struct record_hello {
 	bool quorate;	       /* in the ring of this view */
 	uint32_t member_count; /* the view, ascending */
 	node_id_t members[FRAME_NODES_MAX];
-	uint32_t ring_node_count; /* nodes of the ring, with or without a daemon, as quorum named them */
+	uint32_t
+	    ring_node_count; /* nodes that there are, configured or in the ring, with or without a daemon */
 	node_id_t ring_nodes[FRAME_NODES_MAX];
 };
 

@@ -34,7 +34,7 @@ static void note_ack_due(struct core *core, const struct world_log *world, node_
 {
 	struct participant *sender = participant_find(world, node);
 
-	if (world->shape.disk || !sender || node == core->config.node)
+	if (world->shape.disk || !sender || sender->awaited || node == core->config.node)
 		return;
 	sender->local_ack_due = sender->waiting_batch ? sender->waiting_batch : sender->batch;
 	core->acks_due = true;

@@ -22,6 +22,9 @@
 
 enum fencing { FENCING_DLM, FENCING_NONE, FENCING_ASSUME };
 
+/* Most nodes of a cluster: CPG_MEMBERS_MAX of corosync/cpg.h. */
+#define CORE_NODES_MAX 128
+
 /* What a core is told once. Durations in nanoseconds. */
 struct core_config {
 	node_id_t node;	  /* own node id, not NODE_NONE */
@@ -33,6 +36,10 @@ struct core_config {
 	uint32_t linger_regions; /* how many cleared marks a log keeps at most */
 	bool run_state_lost;	 /* the run directory was there for this boot, but unreadable (hazard A10) */
 	bool repair_paused;	 /* start with the repair of ghosts paused */
+	/* Nodes of the cluster's configuration, up or not: when nobody knows the state, each of them may hold
+	 * marks. */
+	node_id_t configured[CORE_NODES_MAX];
+	unsigned configured_count;
 };
 
 /* --- events
@@ -183,7 +190,7 @@ enum effect_type {
 			    * hides  the table before it suspends it, and the last flush needs them */
 	EFFECT_LEGS_CLOSE, /* close every descriptor of legs of this log (hazard A14); nothing is in flight */
 	EFFECT_REPAIR,	   /* copy first leg to all others, O_DIRECT, flush */
-	EFFECT_TABLES,     /* ask device-mapper again: EVENT_TABLES answers */
+	EFFECT_TABLES,	   /* ask device-mapper again: EVENT_TABLES answers */
 	EFFECT_WAKE, /* read one sector of the live mirror, O_DIRECT, from a helper thread (hazard B1) */
 	EFFECT_FENCE_HOLD,    /* take this node's own persistent lock; EVENT_FENCE_HELD answers */
 	EFFECT_FENCE_RELEASE, /* purge it: nothing is resumed on this node any more */

@@ -281,7 +281,8 @@ static void device_commit(struct core *core, struct log *log, struct world_log *
 	struct record *record = NULL;
 
 	TAILQ_FOREACH (participant, &world->participants, entry) {
-		if (participant->batch <= participant->local_committed)
+		/* Who has not spoken yet counts anew when it does. */
+		if (participant->awaited || participant->batch <= participant->local_committed)
 			continue;
 		participant->local_committed = participant->batch;
 		if (participant->node == core->config.node) {

@@ -46,7 +46,7 @@ static void tell(struct core *core, enum record_type type, node_id_t node, uint6
 /* A suspect is alive as far as anybody knows; what is unknown is whether its kernel holds marks. */
 static bool node_waited_for(const struct world_node *node)
 {
-	return node->state == NODE_UNDECIDED || node->suspect;
+	return node->state == NODE_UNDECIDED || (node->state == NODE_GONE && node->suspect);
 }
 
 static void node_ask_administrator(struct core *core, const struct world_node *node)

@@ -150,7 +150,10 @@ struct log {
 	struct region_set wanted; /* writers somewhere wait for these */
 	struct region_set want_pending, want_sent;
 	region_t work_cursor;
-	bool was_recoverer, wake_due;
+	bool was_recoverer;
+	bool rescuing; /* the copy under way is of `rescue`, an out-of-sync region (recovery.c), not a repair
+			*/
+	region_t rescue;
 
 	/* Repair of ghosts (repair.c), at the recoverer. */
 	bool claim_sent, release_sent, repairing;
@@ -315,6 +318,7 @@ void waiting_reply_all(struct core *core, struct log *log, luid_t luid, enum ulo
 /* marks.c */
 void marks_add(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_force(struct core *core, struct log *log, region_t region); /* a new batch, marked before or not */
+void marks_adopt(struct core *core, struct log *log, struct instance *instance, const struct region_set *marks);
 void marks_abandon(struct core *core, struct log *log, const struct region_set *regions);
 void marks_remove(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_tick(struct core *core, struct log *log);
@@ -331,12 +335,14 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 		       const struct ulog_request *request);
 void recovery_remote(struct core *core, struct log *log, const struct ulog_request *request);
 void recovery_tick(struct core *core, struct log *log);
+void recovery_rescued(struct core *core, struct log *log, int error);
 void recovery_synced(struct core *core, struct log *log, const struct region_set *regions);
-void recovery_forget_untold(struct core *core, struct log *log);
+void recovery_tell_marked(struct core *core, struct log *log);
 uint64_t recovery_sync_count(const struct core *core, const struct log *log);
 
 /* repair.c */
 void repair_tick(struct core *core, struct log *log);
+void repair_copy_region(struct core *core, struct log *log, region_t region);
 void repair_finished(struct core *core, struct log *log, int error);
 
 /* device.c */

@@ -143,6 +143,8 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		instance->state = INSTANCE_RESUMED;
 		run_state_set(core, log, RUN_HELD, instance->luid, &instance->leftover, false);
 		region_set_clear(&instance->leftover);
+		if (instance->tainted)
+			marks_adopt(core, log, instance, &self->marks);
 		log->mirror_due = true;
 		run_state_mirror(core, log);
 		run_state_meta(core, log);

@@ -40,6 +40,21 @@ void marks_add(struct core *core, struct log *log, struct instance *instance, re
 	run_state_bit(core, log, RUN_MARKED, 0, region, true);
 }
 
+/* What the cluster remembers of this node and the node itself does not: its kernel may hold it (hazard A10). */
+void marks_adopt(struct core *core, struct log *log, struct instance *instance, const struct region_set *marks)
+{
+	struct region_set unknown = {0};
+
+	region_set_copy(&unknown, marks);
+	region_set_subtract(&unknown, &log->announced);
+	region_set_subtract(&unknown, &log->pending);
+	region_set_union_with(&instance->held, &unknown);
+	region_set_union_with(&log->announced, &unknown);
+	run_state_set(core, log, RUN_HELD, instance->luid, &unknown, true);
+	run_state_set(core, log, RUN_MARKED, 0, &unknown, true);
+	region_set_fini(&unknown);
+}
+
 /* Nobody will clear these any more: they linger like cleared ones, unless another table holds them. */
 void marks_abandon(struct core *core, struct log *log, const struct region_set *regions)
 {

@@ -138,18 +138,19 @@ void recovery_remote(struct core *core, struct log *log, const struct ulog_reque
 	reply(core, request->seq, request->luid, 0, data, sizeof(data));
 }
 
-/* Copied, and nobody was told: somebody else will copy these again, so the table, when it comes back, must
- * not write there. RESUME makes its kernel ask anew (hazard A4). */
-void recovery_forget_untold(struct core *core, struct log *log)
+/* Copied, but the legs could not be flushed: the table was told IN_SYNC 1, so all are told, and a mark keeps the region
+ * dirty (hazards A3, B7). */
+void recovery_tell_marked(struct core *core, struct log *log)
 {
-	struct region_set untold = {0};
+	region_t region = 0;
 
-	region_set_move(&untold, &log->copied);
-	region_set_union_with(&untold, &log->copied_flushing);
+	region_set_union_with(&log->copied, &log->copied_flushing);
 	region_set_clear(&log->copied_flushing);
-	run_state_set(core, log, RUN_UNSYNCED, 0, &untold, true);
-	region_set_union_with(&log->unsynced, &untold);
-	region_set_fini(&untold);
+	while (region_set_first(&log->copied, &region)) {
+		marks_force(core, log, region);
+		region_set_remove(&log->copied, region);
+		region_set_add(&log->copied_ready, region);
+	}
 }
 
 void recovery_synced(struct core *core, struct log *log, const struct region_set *regions)
@@ -177,6 +178,37 @@ uint64_t recovery_sync_count(const struct core *core, const struct log *log)
 	return count;
 }
 
+/* A kernel that suspends copies no more, but its writes to regions out of sync still wait to be let through,
+ * and the suspend waits for them: the recoverer's daemon copies what they wait for (mirror_presuspend() of
+ * dm-raid1.c). */
+static void rescue_tick(struct core *core, struct log *log, const struct instance *instance)
+{
+	const struct world_log *world = log_world(core, log);
+
+	if (instance->state != INSTANCE_PRESUSPENDED || log->repairing || !log_active(core, log) ||
+	    world->recoverer != core->config.node || world_log_assembling(&core->world, world) ||
+	    core->now_ns < log->repair_hold_ns)
+		return;
+	while (region_set_first(&log->wanted, &log->rescue)) {
+		region_set_remove(&log->wanted, log->rescue);
+		if (!work_fits(log, world, instance, log->rescue))
+			continue;
+		log->rescuing = true;
+		repair_copy_region(core, log, log->rescue);
+		return;
+	}
+}
+
+void recovery_rescued(struct core *core, struct log *log, int error)
+{
+	log->rescuing = false;
+	/* The kernel asks again and again, so what failed is wanted again. */
+	if (error)
+		log->repair_hold_ns = core->now_ns + NS_PER_S;
+	else
+		region_copied(core, log, log->rescue);
+}
+
 /* The kernel never polls: who gets the role, or quorum, or something to copy, pokes its worker (hazard B1).
  */
 void recovery_tick(struct core *core, struct log *log)
@@ -188,4 +220,6 @@ void recovery_tick(struct core *core, struct log *log)
 	if (possible && !log->was_recoverer)
 		effect_add_log(core, EFFECT_WAKE, log);
 	log->was_recoverer = possible;
+	if (instance)
+		rescue_tick(core, log, instance);
 }

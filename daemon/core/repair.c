@@ -49,18 +49,17 @@ static void repair_release(struct core *core, struct log *log, const struct worl
 	log->repair_retry_ns = UINT64_MAX;
 }
 
-static void repair_copy(struct core *core, struct log *log, const struct world_log *world)
+void repair_copy_region(struct core *core, struct log *log, region_t region)
 {
-	uint64_t first = (uint64_t)world->claim * world->shape.region_size_sectors;
-	uint64_t left = world->shape.length_sectors - first;
+	uint64_t first = (uint64_t)region * log->shape.region_size_sectors;
+	uint64_t left = log->shape.length_sectors - first;
 	struct effect *effect = effect_add_log(core, EFFECT_REPAIR, log);
 
 	effect->token = core_token(core);
 	effect->repair.first_sector = first;
 	effect->repair.sectors =
-	    left < world->shape.region_size_sectors ? left : world->shape.region_size_sectors;
+	    left < log->shape.region_size_sectors ? left : log->shape.region_size_sectors;
 	log->repairing = true;
-	log->repair_retry_ns = UINT64_MAX;
 }
 
 void repair_tick(struct core *core, struct log *log)
@@ -88,9 +87,10 @@ void repair_tick(struct core *core, struct log *log)
 			repair_release(core, log, world, false);
 		return;
 	}
-	if (!log->release_sent && world_log_claim_granted(&core->world, world))
-		repair_copy(core, log, world);
-	else if (core->now_ns >= log->repair_retry_ns)
+	if (!log->release_sent && world_log_claim_granted(&core->world, world)) {
+		repair_copy_region(core, log, world->claim);
+		log->repair_retry_ns = UINT64_MAX;
+	} else if (core->now_ns >= log->repair_retry_ns)
 		repair_release(core, log, world, false);
 }
 
@@ -99,6 +99,10 @@ void repair_finished(struct core *core, struct log *log, int error)
 	const struct world_log *world = log_world(core, log);
 
 	log->repairing = false;
+	if (log->rescuing) {
+		recovery_rescued(core, log, error);
+		return;
+	}
 	if (error) {
 		log->repair_hold_ns = core->now_ns + REPAIR_HOLD_NS;
 		core_log(core, LOG_WARNING, "log %s: repair of a region failed (error %d): it stays dirty",

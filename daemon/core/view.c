@@ -152,6 +152,21 @@ bool view_can_greet(const struct core *core)
 	return quorum_spoke(core);
 }
 
+/* The configured nodes and those of the ring. */
+static void ring_nodes_fill(const struct core *core, struct record_hello *hello)
+{
+	hello->ring_node_count = core->quorum_node_count;
+	memcpy(hello->ring_nodes, core->quorum_nodes, sizeof(hello->ring_nodes));
+	for (unsigned i = 0; i < core->config.configured_count; i++) {
+		bool known = false;
+
+		for (uint32_t j = 0; j < hello->ring_node_count; j++)
+			known = known || hello->ring_nodes[j] == core->config.configured[i];
+		if (!known && hello->ring_node_count < FRAME_NODES_MAX)
+			hello->ring_nodes[hello->ring_node_count++] = core->config.configured[i];
+	}
+}
+
 void view_fill_hello(const struct core *core, struct record_hello *hello)
 {
 	*hello = (struct record_hello){
@@ -171,8 +186,7 @@ void view_fill_hello(const struct core *core, struct record_hello *hello)
 	};
 	for (unsigned i = 0; i < core->member_count; i++)
 		hello->members[i] = core->members[i].node;
-	hello->ring_node_count = core->quorum_node_count;
-	memcpy(hello->ring_nodes, core->quorum_nodes, sizeof(hello->ring_nodes));
+	ring_nodes_fill(core, hello);
 }
 
 /* Of two ready daemons whose states may differ: whose is the truth? */
@@ -278,11 +292,16 @@ static void settle_as_winner(struct core *core, const struct record_hello *best)
 		join_send_checkpoint(core);
 }
 
-/* Nodes of the ring that run no daemon: they may have run one, and their kernels may write. */
+/* Whoever has not spoken may remember what nobody else does: the founders themselves, and the nodes that run
+ * no daemon, whose kernels may write. */
 static void suspects_note(struct core *core)
 {
 	for (unsigned i = 0; i < core->member_count; i++) {
 		const struct record_hello *hello = &core->members[i].hello;
+		struct world_node *node = world_node_find(&core->world, core->members[i].node);
+
+		if (node && node->state != NODE_REFUSED)
+			node->suspect = true;
 
 		for (uint32_t j = 0; j < hello->ring_node_count; j++)
 			if (hello->ring_nodes[j] != NODE_NONE && !view_has(core, hello->ring_nodes[j]))

@@ -188,6 +188,7 @@ static bool log_reshape(struct world_log *log, const struct log_shape *shape)
 	}
 	if (shape->region_count > old && (old == 0 || shape->sync_mode != SHAPE_NOSYNC))
 		region_set_add_range(&log->unsynced, old, shape->region_count);
+	region_set_subtract(&log->ghosts, &log->unsynced);
 	log->shape = *shape;
 	log->writer_loaded = false;
 	return true;

@@ -555,9 +555,8 @@ void group_watches_check(struct sim *sim)
 			/* Of a node that nobody knows a boot of: is its lock free? */
 			uint64_t holder =
 			    self->watches[i].boot_id ? self->watches[i].boot_id : target->lock_boot;
-			/* Boots that cannot be told apart: a node that is back counts as alive. */
-			if (holder && sim->options.mutant == MUTANT_BOOT_SAME)
-				holder = target->boot_id;
+			if (!self->watches[i].boot_id && sim->options.mutant == MUTANT_LOCK_UNASKED)
+				holder = 0;
 			bool dead = !holder || target->boot_id != holder ||
 				    (!target->up && target->fenced_boot == holder);
 			if (!dead && sim->options.mutant != MUTANT_FENCE_AT_ONCE) {

@@ -240,7 +240,7 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	struct sim_node *node = &sim->nodes[number];
 	struct core_config config = {
 	    .node = number,
-	    .boot_id = sim->options.mutant == MUTANT_BOOT_SAME ? number : node->boot_id,
+	    .boot_id = node->boot_id,
 	    .incarnation = sim->next_incarnation += 1000000,
 	    .fencing = FENCING_DLM,
 	    .run_state_lost = node->memory_lost,
