@@ -10,6 +10,11 @@ static const char *const names[FAULT_KINDS] = {
     [FAULT_DEVICE] = "device",	     [FAULT_LIFE] = "life",	    [FAULT_MEMORY] = "memory",
 };
 
+const char *fault_name(enum fault_kind kind)
+{
+	return names[kind];
+}
+
 /* "kill,node", "all", "none". */
 int fault_parse(const char *list, uint32_t *ret_mask)
 {

@@ -16,12 +16,14 @@ static const char usage[] =
     "usage: simulate --seed=S [--nodes=N] [--steps=K] [--faults=LIST] [--trace]\n"
     "       simulate --seeds=A..B [--jobs=J] [--nodes=N] [--steps=K] [--faults=LIST]\n"
     "       simulate --mutants=SEEDS [--jobs=J]\n"
+    "       simulate --shrink --seed=S [--faults=LIST]\n"
     "\n"
     "  --nodes=N      1 to 15 nodes; without it the seed says how many\n"
     "  --steps=K      events before the faults stop (20000)\n"
     "  --faults=LIST  none, all, or of kill pause node partition corosync power device memory life,\n"
     "                 separated by commas (all)\n"
     "  --trace        one line for each event\n"
+    "  --shrink       look for a short run that breaks what this seed breaks\n"
     "  --mutant=NAME  with a deliberate fault (tests/sim/mutant.c)\n"
     "  --mutants=N    with each deliberate fault in turn: is it found within N seeds?\n"
     "\n"
@@ -236,6 +238,78 @@ static int run_mutants(const struct sim_options *options, uint64_t seeds, unsign
 	return missed ? 1 : 0;
 }
 
+#define SHRINK_SEEDS 300
+
+/* The shortest run of this configuration, over some seeds, that breaks the guarantee. Returns false when none
+ * does. */
+static bool shrink_try(struct sim *sim, struct sim_options *options, int guarantee, uint64_t *best_steps)
+{
+	struct sim_options own = *options;
+	bool found = false;
+
+	for (uint64_t i = 0; i < SHRINK_SEEDS; i++) {
+		own.seed = options->seed + i;
+		if (sim_run(&own, sim) || sim->failure_guarantee != guarantee || sim->steps >= *best_steps)
+			continue;
+		*best_steps = sim->steps;
+		options->seed = own.seed;
+		found = true;
+	}
+	return found;
+}
+
+static void fault_print(uint32_t mask)
+{
+	const char *comma = "";
+
+	for (unsigned kind = 0; kind < FAULT_KINDS; kind++)
+		if (mask & (1u << kind)) {
+			printf("%s%s", comma, fault_name((enum fault_kind)kind));
+			comma = ",";
+		}
+	if (!mask)
+		printf("none");
+}
+
+/* Fewer kinds of faults, fewer nodes, fewer events: whatever still breaks the same guarantee is kept. */
+static int run_shrink(const struct sim_options *options)
+{
+	struct sim *sim = sim_new();
+	struct sim_options best = *options;
+	uint64_t steps;
+	int guarantee;
+
+	if (sim_run(&best, sim)) {
+		printf("seed %" PRIu64 " breaks nothing\n", best.seed);
+		return 0;
+	}
+	guarantee = sim->failure_guarantee;
+	steps = sim->steps;
+	for (unsigned kind = 0; kind < FAULT_KINDS; kind++) {
+		struct sim_options less = best;
+
+		less.faults &= ~(1u << kind);
+		if (less.faults != best.faults && shrink_try(sim, &less, guarantee, &steps))
+			best = less;
+	}
+	for (unsigned nodes = 1; nodes < 4; nodes++) {
+		struct sim_options less = best;
+
+		less.nodes = nodes;
+		if ((!best.nodes || nodes < best.nodes) && shrink_try(sim, &less, guarantee, &steps))
+			best = less;
+	}
+	printf("guarantee %d, %" PRIu64 " events: simulate --trace --seed=%" PRIu64 " --steps=%" PRIu64
+	       " --faults=",
+	       guarantee, steps, best.seed, best.steps);
+	fault_print(best.faults);
+	if (best.nodes)
+		printf(" --nodes=%u", best.nodes);
+	putchar('\n');
+	free(sim);
+	return 1;
+}
+
 static int usage_error(void)
 {
 	fputs(usage, stderr);
@@ -245,22 +319,17 @@ static int usage_error(void)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"seed", required_argument, NULL, 's'},
-	    {"seeds", required_argument, NULL, 'S'},
-	    {"nodes", required_argument, NULL, 'n'},
-	    {"steps", required_argument, NULL, 'k'},
-	    {"faults", required_argument, NULL, 'f'},
-	    {"trace", no_argument, NULL, 't'},
-	    {"jobs", required_argument, NULL, 'j'},
-	    {"mutant", required_argument, NULL, 'm'},
-	    {"mutants", required_argument, NULL, 'M'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
+	    {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 'S'},
+	    {"nodes", required_argument, NULL, 'n'},  {"steps", required_argument, NULL, 'k'},
+	    {"faults", required_argument, NULL, 'f'}, {"trace", no_argument, NULL, 't'},
+	    {"jobs", required_argument, NULL, 'j'},   {"shrink", no_argument, NULL, 'x'},
+	    {"mutant", required_argument, NULL, 'm'}, {"mutants", required_argument, NULL, 'M'},
+	    {"help", no_argument, NULL, 'h'},	      {NULL, 0, NULL, 0},
 	};
 	struct sim_options options = {.seed = 1, .steps = 20000, .faults = (1u << FAULT_KINDS) - 1};
 	uint64_t first = 0, last = 0, mutant_seeds = 0;
 	unsigned jobs = 1;
-	bool many = false;
+	bool many = false, shrink = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1)
@@ -283,6 +352,7 @@ int main(int argc, char **argv)
 				return usage_error();
 			options.mutant = (enum mutant)mutant_find(optarg);
 			break;
+		case 'x': shrink = true; break;
 		case 'M': mutant_seeds = strtoull(optarg, NULL, 0); break;
 		case 'j': jobs = (unsigned)strtoul(optarg, NULL, 0); break;
 		case 'h': fputs(usage, stdout); return 0;
@@ -290,6 +360,8 @@ int main(int argc, char **argv)
 		}
 	if (optind != argc || options.nodes > 15 || !jobs || jobs > 64)
 		return usage_error();
+	if (shrink)
+		return run_shrink(&options);
 	if (mutant_seeds)
 		return run_mutants(&options, mutant_seeds, jobs);
 	return many ? run_many(&options, first, last, jobs) : run_one(&options);

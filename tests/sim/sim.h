@@ -362,6 +362,7 @@ void fault_start(struct sim *sim);
 void fault_do(struct sim *sim);
 void fault_event(struct sim *sim, const struct sim_event *event);
 void fault_end(struct sim *sim);
+const char *fault_name(enum fault_kind kind);
 int fault_parse(const char *list, uint32_t *ret_mask);
 
 /* check.c */
