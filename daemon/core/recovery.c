@@ -138,8 +138,8 @@ void recovery_remote(struct core *core, struct log *log, const struct ulog_reque
 	reply(core, request->seq, request->luid, 0, data, sizeof(data));
 }
 
-/* Copied, but the legs could not be flushed: the table was told IN_SYNC 1, so all are told, and a mark keeps the region
- * dirty (hazards A3, B7). */
+/* Copied, but the legs could not be flushed: the table was told IN_SYNC 1, so all are told, and a mark keeps
+ * the region dirty (hazards A3, B7). */
 void recovery_tell_marked(struct core *core, struct log *log)
 {
 	region_t region = 0;
@@ -191,7 +191,9 @@ static void rescue_tick(struct core *core, struct log *log, const struct instanc
 		return;
 	while (region_set_first(&log->wanted, &log->rescue)) {
 		region_set_remove(&log->wanted, log->rescue);
-		if (!work_fits(log, world, instance, log->rescue))
+		/* Also what this kernel could not copy: there is no other way for its writes to end. */
+		if (!region_set_contains(&log->unsynced, log->rescue) ||
+		    !region_set_contains(&world->unsynced, log->rescue))
 			continue;
 		log->rescuing = true;
 		repair_copy_region(core, log, log->rescue);
