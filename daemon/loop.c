@@ -269,7 +269,7 @@ static uint64_t incarnation_make(void)
 
 static int core_open(struct loop *loop, node_id_t node, bool run_state_lost)
 {
-	const struct core_config config = {
+	struct core_config config = {
 	    .node = node,
 	    .boot_id = run_dir_boot_id(loop->run_dir),
 	    .incarnation = incarnation_make(),
@@ -280,6 +280,8 @@ static int core_open(struct loop *loop, node_id_t node, bool run_state_lost)
 	    .run_state_lost = run_state_lost,
 	};
 
+	config.configured_count =
+	    cluster_configured(loop->options->cluster == CLUSTER_COROSYNC, config.configured, CORE_NODES_MAX);
 	loop->core = core_new(&config);
 	return loop->core == NULL ? -ENOMEM : 0;
 }

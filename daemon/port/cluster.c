@@ -10,6 +10,7 @@
 
 #ifdef HAVE_COROSYNC
 #include "daemon/port/cpg.h"
+#include "daemon/port/nodelist.h"
 #include "daemon/port/quorum.h"
 #endif
 #ifdef HAVE_DLM
@@ -38,6 +39,18 @@ int cluster_node_id(bool corosync, node_id_t *ret_node)
 #else
 	return -EOPNOTSUPP;
 #endif
+}
+
+unsigned cluster_configured(bool corosync, node_id_t *ret_nodes, unsigned room)
+{
+#ifdef HAVE_COROSYNC
+	if (corosync)
+		return nodelist_read(ret_nodes, room);
+#endif
+	(void)corosync;
+	(void)ret_nodes;
+	(void)room;
+	return 0;
 }
 
 #ifdef HAVE_COROSYNC

@@ -25,6 +25,9 @@ struct cluster_config {
  * or another negative errno. -EOPNOTSUPP: not built in. */
 int cluster_node_id(bool corosync, node_id_t *ret_node);
 
+/* The nodes of corosync's configuration, at most `room`; 0 for a lone node. Blocks like the above. */
+unsigned cluster_configured(bool corosync, node_id_t *ret_nodes, unsigned room);
+
 /* Connect; events come from the loop. Returns 0 or a negative errno; why is in the log. */
 int cluster_open(const struct port_config *config, const struct cluster_config *cluster_config,
 		 struct cluster **ret_cluster);
