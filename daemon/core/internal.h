@@ -238,6 +238,8 @@ struct core {
 	unsigned quorum_node_count;
 	uint64_t epoch;
 	node_id_t component;
+	node_id_t kin[FRAME_NODES_MAX]; /* those of the last settled view that have not left since */
+	unsigned kin_count;
 	uint64_t incarnation, next_incarnation;
 	enum join_state join;
 	struct world world;
@@ -318,12 +320,14 @@ void waiting_reply_all(struct core *core, struct log *log, luid_t luid, enum ulo
 /* marks.c */
 void marks_add(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_force(struct core *core, struct log *log, region_t region); /* a new batch, marked before or not */
-void marks_adopt(struct core *core, struct log *log, struct instance *instance, const struct region_set *marks);
+void marks_adopt(struct core *core, struct log *log, struct instance *instance,
+		 const struct region_set *marks);
 void marks_abandon(struct core *core, struct log *log, const struct region_set *regions);
 void marks_remove(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_tick(struct core *core, struct log *log);
 void marks_flushed(struct core *core, struct log *log, int error);
 void marks_give_up(struct core *core, struct log *log, region_t region);
+bool marks_flushed_all(const struct log *log); /* no write of this node is left in a leg's cache, but of held regions */
 bool marks_quiet(const struct log *log); /* nothing lingers, nothing is to be cleared or told */
 void marks_committed(struct core *core, struct log *log);
 void marks_delivered(struct core *core, struct log *log);

@@ -39,23 +39,22 @@ static void view_unsettle(struct core *core)
 	}
 }
 
-static bool joins_now(const struct event *event, node_id_t node)
+static void kin_lose(struct core *core, node_id_t node)
 {
-	for (size_t i = 0; i < event->view.joined_count; i++)
-		if (event->view.joined[i].node == node)
-			return true;
-	return false;
+	for (unsigned i = 0; i < core->kin_count; i++)
+		if (core->kin[i] == node)
+			core->kin[i--] = core->kin[--core->kin_count];
 }
 
-/* Parts of a split are disjoint, so their lowest nodes differ. Who joins at the same time came with another
- * part. */
-static node_id_t component_of(const struct core *core, const struct event *event)
+/* Parts of a split are disjoint, so their lowest nodes differ. Who joined since the view last settled came
+ * with another part, and another state. */
+static node_id_t component_of(const struct core *core)
 {
 	node_id_t lowest = core->config.node;
 
-	for (unsigned i = 0; i < core->member_count; i++)
-		if (core->members[i].node < lowest && !joins_now(event, core->members[i].node))
-			lowest = core->members[i].node;
+	for (unsigned i = 0; i < core->kin_count; i++)
+		if (core->kin[i] < lowest)
+			lowest = core->kin[i];
 	return lowest;
 }
 
@@ -65,6 +64,7 @@ void view_change(struct core *core, const struct event *event)
 		if (event->view.joined[i].node == core->config.node && !core->connected) {
 			core->connected = true;
 			core->component = core->config.node;
+			core->kin_count = 0;
 		}
 		if (event->view.joined[i].reason == VIEW_NODE_UP)
 			core->ring_known = false;
@@ -78,11 +78,12 @@ void view_change(struct core *core, const struct event *event)
 
 		if (down)
 			core->ring_known = false;
+		kin_lose(core, event->view.left[i].node);
 		if (core->join == JOIN_READY)
 			world_node_left(&core->world, event->view.left[i].node, down);
 	}
 	if (event->view.left_count)
-		core->component = component_of(core, event);
+		core->component = component_of(core);
 	view_unsettle(core);
 	log_poke_all(core);
 }
@@ -372,6 +373,9 @@ static void view_settle(struct core *core)
 	else
 		settle_as_founder(core);
 	core->component = component;
+	core->kin_count = core->member_count;
+	for (unsigned i = 0; i < core->member_count; i++)
+		core->kin[i] = core->members[i].node;
 }
 
 static bool hello_is_for_view(const struct core *core, const struct record_hello *hello)

@@ -209,6 +209,9 @@ void check_request(struct sim *sim, unsigned number, const struct kernel_output 
 		memcpy(&asked->region, out->send.data, sizeof(asked->region));
 	if (out->send.type == ULOG_SET_REGION_SYNC)
 		asked->in_sync = out->send.data[8];
+	/* A resuming table has reset in_sync_hint before it asks. */
+	if (out->send.type == ULOG_RESUME && told_find(sim, number, asked->log, out->luid, true))
+		told_find(sim, number, asked->log, out->luid, true)->resumed = true;
 	struct told *told = told_find(sim, number, asked->log, out->luid, false);
 	if (!told)
 		return;
@@ -260,8 +263,6 @@ void check_reply(struct sim *sim, unsigned number, const struct effect *effect)
 	if (asked->type == ULOG_GET_RESYNC_WORK && effect->reply.data_bytes == 16 &&
 	    bytes_get_u64(effect->reply.data) && !node->quorate_told)
 		sim_fail(sim, 5, "node %u hands out recovery work without quorum", number);
-	if (asked->type == ULOG_RESUME && told_find(sim, number, asked->log, asked->luid, true))
-		told_find(sim, number, asked->log, asked->luid, true)->resumed = true;
 	if (asked->type == ULOG_GET_SYNC_COUNT)
 		check_sync_count(sim, number, asked, effect);
 	if (asked->type == ULOG_IN_SYNC)
