@@ -557,7 +557,10 @@ void group_watches_check(struct sim *sim)
 			    self->watches[i].boot_id ? self->watches[i].boot_id : target->lock_boot;
 			if (!self->watches[i].boot_id && sim->options.mutant == MUTANT_LOCK_UNASKED)
 				holder = 0;
-			bool dead = !holder || target->boot_id != holder ||
+			/* The lockspace of this part grants nothing of a node that is cut off until it is
+			 * fenced. */
+			bool cut_off = target->up && !(self->ring->nodes & bit(self->watches[i].node));
+			bool dead = (!holder && !cut_off) || (holder && target->boot_id != holder) ||
 				    (!target->up && target->fenced_boot == holder);
 			if (!dead && sim->options.mutant != MUTANT_FENCE_AT_ONCE) {
 				i++;
