@@ -274,6 +274,10 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 		if (log->legs_failed && due < log->legs_retry_ns)
 			due = log->legs_retry_ns;
 	}
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN &&
+		    instance->suspend_deadline_ns > core->now_ns)
+			due = earlier(due, instance->suspend_deadline_ns);
 	if (!core->active || !world)
 		return due;
 	if (log->device.state == DEVICE_IDLE && log->device.merged && world->writer == core->config.node)
@@ -283,9 +287,6 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 	if (!world->claimed && world->recoverer == core->config.node &&
 	    !region_set_is_empty(&world->ghosts) && log->repair_hold_ns > core->now_ns)
 		due = earlier(due, log->repair_hold_ns);
-	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN)
-			due = earlier(due, instance->suspend_deadline_ns);
 	return due;
 }
 

@@ -118,7 +118,7 @@ void device_read_done(struct core *core, struct log *log, const struct event *ev
 	enum log_device_found found;
 	uint64_t regions = 0;
 
-	if (device->stale || !world || world->writer != core->config.node || world->writer_loaded) {
+	if (device->stale || !world || world->writer != core->config.node) {
 		device->state = DEVICE_IDLE;
 		device_close(core, log);
 		return;
@@ -145,8 +145,14 @@ void device_read_done(struct core *core, struct log *log, const struct event *ev
 	device->known = found == LOG_DEVICE_LOG && regions == world->shape.region_count &&
 			(world->phase != LOG_LOADING || world->shape.sync_mode == SHAPE_DEFAULT);
 	region_set_copy(&device->content, &dirty);
-	device_tell(core, log, &dirty);
 	region_set_fini(&dirty);
+	if (!world->writer_loaded) {
+		device_tell(core, log, &device->content);
+		return;
+	}
+	/* Told before, by this node: it was closed since. */
+	device->merged = true;
+	device_recheck(core, log);
 }
 
 static void blocks_add(struct device *device, struct region_set *blocks, const struct region_set *regions)

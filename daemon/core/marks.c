@@ -40,8 +40,10 @@ void marks_add(struct core *core, struct log *log, struct instance *instance, re
 	run_state_bit(core, log, RUN_MARKED, 0, region, true);
 }
 
-/* What the cluster remembers of this node and the node itself does not: its kernel may hold it (hazard A10). */
-void marks_adopt(struct core *core, struct log *log, struct instance *instance, const struct region_set *marks)
+/* What the cluster remembers of this node and the node itself does not: its kernel may hold it (hazard A10).
+ */
+void marks_adopt(struct core *core, struct log *log, struct instance *instance,
+		 const struct region_set *marks)
 {
 	struct region_set unknown = {0};
 
@@ -195,13 +197,17 @@ void marks_flushed(struct core *core, struct log *log, int error)
 	region_set_clear(&log->copied_flushing);
 }
 
-bool marks_quiet(const struct log *log)
+bool marks_flushed_all(const struct log *log)
 {
 	return !log->legs_busy && region_set_is_empty(&log->linger_young) &&
 	       region_set_is_empty(&log->linger_old) && region_set_is_empty(&log->flushing) &&
-	       region_set_is_empty(&log->clearing) && region_set_is_empty(&log->cleared_in_flight) &&
-	       region_set_is_empty(&log->copied) && region_set_is_empty(&log->copied_flushing) &&
-	       region_set_is_empty(&log->copied_ready);
+	       region_set_is_empty(&log->copied) && region_set_is_empty(&log->copied_flushing);
+}
+
+bool marks_quiet(const struct log *log)
+{
+	return marks_flushed_all(log) && region_set_is_empty(&log->clearing) &&
+	       region_set_is_empty(&log->cleared_in_flight) && region_set_is_empty(&log->copied_ready);
 }
 
 /* An own frame came through the order: its clears hold for everybody. */

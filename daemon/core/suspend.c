@@ -111,8 +111,18 @@ static void suspend_inactive(struct core *core, struct log *log, struct instance
 	/* A write that hangs is in flight all the same. */
 	if (log->device.state == DEVICE_WRITING || log->device.state == DEVICE_READING)
 		return;
-	if (!log_other_running(log, instance))
+	if (!region_set_is_empty(&instance->held) && core->now_ns < instance->suspend_deadline_ns)
+		return;
+	/* What was written through this node's paths is flushed all the same: another node may copy and clean
+	 * it. */
+	if (!log_other_running(log, instance)) {
+		log->give_up_all = !log->legs_failed && !marks_flushed_all(log);
+		if (log->give_up_all) {
+			marks_tick(core, log);
+			return;
+		}
 		device_close(core, log);
+	}
 	suspend_tell(core, log, instance);
 	suspend_finish(core, log, instance);
 }
