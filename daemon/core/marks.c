@@ -231,6 +231,10 @@ static uint64_t core_log_committed(const struct core *core, const struct world_l
 	uint64_t batch = self->batch;
 	const struct participant *it;
 
+	/* Whoever has not spoken may be a member on the other side of a split. */
+	if (world_suspect(&core->world) != NODE_NONE)
+		return 0;
+
 	TAILQ_FOREACH (it, &world->participants, entry) {
 		const struct world_node *node = world_node_find(&core->world, it->node);
 
