@@ -101,7 +101,6 @@ static void perform(struct loop *loop, const struct effect *effect)
 	case EFFECT_DEVICE_READ:
 	case EFFECT_DEVICE_WRITE:
 	case EFFECT_DEVICE_CLOSE: log_disks_perform(loop->disks, effect); break;
-	case EFFECT_TABLES: device_mapper_ask(loop->mapper); break;
 	case EFFECT_LEGS_FLUSH:
 	case EFFECT_LEGS_OPEN:
 	case EFFECT_LEGS_CLOSE:

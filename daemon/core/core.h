@@ -190,7 +190,6 @@ enum effect_type {
 			    * hides  the table before it suspends it, and the last flush needs them */
 	EFFECT_LEGS_CLOSE, /* close every descriptor of legs of this log (hazard A14); nothing is in flight */
 	EFFECT_REPAIR,	   /* copy first leg to all others, O_DIRECT, flush */
-	EFFECT_TABLES,	   /* ask device-mapper again: EVENT_TABLES answers */
 	EFFECT_WAKE, /* read one sector of the live mirror, O_DIRECT, from a helper thread (hazard B1) */
 	EFFECT_FENCE_HOLD,    /* take this node's own persistent lock; EVENT_FENCE_HELD answers */
 	EFFECT_FENCE_RELEASE, /* purge it: nothing is resumed on this node any more */

@@ -329,6 +329,9 @@ static void writer_tick(struct core *core, struct log *log, struct world_log *wo
 {
 	struct device *device = &log->device;
 
+	/* The role was given up and given back in one go: it begins anew. */
+	if (!world->writer_loaded && device->merged && device->state == DEVICE_IDLE)
+		device_close(core, log);
 	if (!world->writer_loaded || !device->merged) {
 		device_take_over(core, log, world);
 		return;

@@ -327,7 +327,8 @@ void marks_remove(struct core *core, struct log *log, struct instance *instance,
 void marks_tick(struct core *core, struct log *log);
 void marks_flushed(struct core *core, struct log *log, int error);
 void marks_give_up(struct core *core, struct log *log, region_t region);
-bool marks_flushed_all(const struct log *log); /* no write of this node is left in a leg's cache, but of held regions */
+bool marks_flushed_all(
+    const struct log *log); /* no write of this node is left in a leg's cache, but of held regions */
 bool marks_quiet(const struct log *log); /* nothing lingers, nothing is to be cleared or told */
 void marks_committed(struct core *core, struct log *log);
 void marks_delivered(struct core *core, struct log *log);

@@ -515,14 +515,28 @@ static bool instance_running(const struct instance *instance)
 	       instance->state != INSTANCE_SUSPENDED;
 }
 
+/* Only a table that runs asks this, so its RESUME was lost; and what ran before it is gone, for a host runs
+ * one table of a log: its POSTSUSPEND and DTR were lost too (hazard B3). */
+static void resume_unheard(struct core *core, struct log *log, struct instance *instance)
+{
+	struct instance *other, *next;
+
+	core_log(core, LOG_NOTICE, "log %s: its table was resumed while nobody listened", log->uuid);
+	for (other = TAILQ_FIRST(&log->instances); other; other = next) {
+		next = TAILQ_NEXT(other, entry);
+		if (other != instance && instance_running(other))
+			instance_destroy(core, log, other);
+	}
+	resume_begin(core, log, instance);
+}
+
 static void request_known(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request)
 {
 	if (needs_resumed(request->type) && !instance_running(instance)) {
 		reply_unknown(core, request);
-		/* Or it runs, and its RESUME was lost: device-mapper knows. */
 		if (instance->state != INSTANCE_RESUMING)
-			effect_add(core, EFFECT_TABLES);
+			resume_unheard(core, log, instance);
 		return;
 	}
 	switch (request->type) {

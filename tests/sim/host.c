@@ -591,7 +591,6 @@ static void perform(struct sim *sim, unsigned number, const struct effect *effec
 		group_watches_check(sim);
 		break;
 	case EFFECT_LEGS_OPEN: break;
-	case EFFECT_TABLES: post_tables(sim, number); break;
 	case EFFECT_FENCE_WATCH: group_watch(sim, number, effect->fence.node, effect->fence.boot_id); break;
 	case EFFECT_FENCE_UNWATCH:
 		for (unsigned i = 0; i < node->watch_count; i++)
