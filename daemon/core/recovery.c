@@ -80,14 +80,21 @@ static void region_copied(struct core *core, struct log *log, region_t region)
 		log->copied_due_ns = core->now_ns + SYNC_BATCH_NS;
 }
 
+/* Was the region copied, and nobody told yet? It is not told any more. */
+static bool copied_forget(struct log *log, region_t region)
+{
+	bool copied = region_set_remove(&log->copied, region);
+
+	copied = region_set_remove(&log->copied_flushing, region) || copied;
+	return region_set_remove(&log->copied_ready, region) || copied;
+}
+
 /* The write that saw the leg fail waits until all know, and the device has the region dirty: it is marked for
  * that, also if it was marked before, so that there is a batch to wait for. */
 static void region_failed(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request, region_t region)
 {
-	bool copied = region_set_remove(&log->copied, region) |
-		      region_set_remove(&log->copied_flushing, region) |
-		      region_set_remove(&log->copied_ready, region);
+	bool copied = copied_forget(log, region);
 
 	/* Copied but not told: out of sync for everybody still, and so it stays. */
 	if (copied || region_set_contains(&log->unsynced, region))
