@@ -571,7 +571,7 @@ struct world_log *world_apply_device(struct world *world, node_id_t sender, uint
 				     const struct region_set *dirty)
 {
 	struct world_log *log = world_log_by_number(world, number);
-	struct region_set known, only;
+	struct region_set only;
 
 	if (!log || log->writer != sender || log->writer_loaded)
 		return log;
@@ -581,16 +581,15 @@ struct world_log *world_apply_device(struct world *world, node_id_t sender, uint
 		region_set_subtract(&log->ghosts, &log->unsynced);
 		log->phase = LOG_OPEN;
 	} else if (!log->memory_is_truth) {
-		/* Dirty on the device alone: a mark that the former writer committed and nobody else saw
-		 * (hazard B6). */
-		region_set_init(&known);
+		/* A mark that the former writer committed may have been seen by nobody else, its owner dead
+		 * (hazard B6). That somebody alive has a mark on the same region does not tell: it will be
+		 * cleared. */
 		region_set_init(&only);
-		world_log_collect_dirty(log, &known);
 		region_set_copy(&only, dirty);
-		region_set_subtract(&only, &known);
+		region_set_subtract(&only, &log->unsynced);
+		region_set_subtract(&only, &log->failed);
 		region_set_union_with(&log->ghosts, &only);
 		region_set_fini(&only);
-		region_set_fini(&known);
 	}
 	log->memory_is_truth = false;
 	return log;
