@@ -65,8 +65,10 @@ static void note_own_resume(struct core *core, struct log *log, const struct wor
 	const struct world_instance *known = self ? participant_instance(self, record->luid) : NULL;
 	struct instance *instance = instance_find(log, record->luid);
 
-	if (instance)
-		instance->refused = !known || !known->resumed;
+	if (!instance)
+		return;
+	instance->resume_heard = instance->resume_sent;
+	instance->refused = !known || !known->resumed;
 }
 
 /* A new participant of a core log has this node's marks through its checkpoint: it acknowledges later ones

@@ -56,6 +56,7 @@ struct instance {
 	struct region_set failed; /* copies that failed: not handed out again to this table (hazard B11) */
 	bool known;		  /* the replicated state has it, or will have after the frame under way */
 	bool resume_sent;
+	bool resume_heard; /* the RESUME came through the order: what the state says of the luid is of this table */
 	bool refused;	     /* the RESUME came through the order and was not accepted */
 	bool tainted;	     /* came back from a reconnect that nothing is known of (hazards A2, A10) */
 	bool reconnect_open; /* CTR of a reconnect answered, RESUME not yet */

@@ -125,7 +125,8 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 	struct participant *self = log_self(core, log);
 	const struct world_instance *known = self ? participant_instance(self, instance->luid) : NULL;
 
-	if (!instance->resume_sent || !core->active)
+	/* A luid used again may still be in the state from the table before. */
+	if (!instance->resume_heard || !core->active)
 		return;
 	if (known && known->resumed && world->phase == LOG_OPEN) {
 		struct region_set told = {0};
@@ -186,7 +187,7 @@ static void resume_send(struct core *core, struct log *log, struct instance *ins
 	region_set_copy(&record->regions, &instance->leftover);
 	marks_abandon(core, log, &instance->leftover);
 	instance->resume_sent = true;
-	instance->refused = false;
+	instance->resume_heard = instance->refused = false;
 }
 
 static void flush_answer(struct core *core, struct log *log, struct waiting *waiting)
@@ -356,7 +357,7 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 		if (it != instance && (it->state == INSTANCE_RESUMED || it->state == INSTANCE_PRESUSPENDED))
 			suspend_begin(core, log, it);
 	instance->state = INSTANCE_RESUMING;
-	instance->resume_sent = false;
+	instance->resume_sent = instance->resume_heard = false;
 	instance->has_work = false;
 	shape_of(&instance->constructor, &log->shape);
 	log_poke(core, log);
