@@ -255,7 +255,7 @@ static struct world_log *apply_suspended(struct world *world, node_id_t sender, 
 	instance->resumed = false;
 	if (log->writer == sender && !participant_resumed(participant)) {
 		log->writer = NODE_NONE;
-		log->memory_is_truth = log->writer_loaded;
+		log->memory_is_truth = log->memory_is_truth || log->writer_loaded;
 		log->writer_loaded = false;
 	}
 	world_log_assign_roles(world, log);
@@ -329,7 +329,7 @@ static void apply_writer_failed(struct world *world, struct world_log *log, stru
 	participant->device_failed = true;
 	if (log->writer == participant->node) {
 		log->writer = NODE_NONE;
-		log->memory_is_truth = log->writer_loaded;
+		log->memory_is_truth = log->memory_is_truth || log->writer_loaded;
 		log->writer_loaded = false;
 	}
 	/* A log whose first reader fails knows nothing: everything is dirty, whatever nosync says (hazard
