@@ -77,9 +77,6 @@ struct waiting {
 	luid_t luid;
 	enum ulog_type type;
 	uint64_t batch; /* FLUSH, SET_REGION_SYNC: answered when this batch is committed */
-	uint64_t since_ns;
-	uint32_t data_bytes;
-	uint8_t data[CONSTRUCTOR_BYTES];
 };
 TAILQ_HEAD(waitings, waiting);
 
@@ -100,7 +97,6 @@ struct device {
 	struct region_set clean_blocks; /* may be written later */
 	struct region_set maybe_clean;
 	uint64_t clean_due_ns; /* UINT64_MAX: nothing to clean */
-	uint64_t writes;
 };
 
 /* A log on this node. */
@@ -273,7 +269,6 @@ struct core {
 	uint64_t batch_floor; /* batch numbers up to here were used by logs that are gone */
 	bool acks_due;
 	bool repair_paused;
-	bool stop_wanted;
 
 	struct {
 		uint64_t requests, messages_sent, messages_delivered, device_writes, device_write_bytes;

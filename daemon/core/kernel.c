@@ -69,7 +69,6 @@ void kernel_wait(struct core *core, struct log *log, const struct ulog_request *
 	waiting->luid = request->luid;
 	waiting->type = request->type;
 	waiting->batch = batch;
-	waiting->since_ns = core->now_ns;
 	TAILQ_INSERT_TAIL(&log->waitings, waiting, entry);
 	log->waiting_count++;
 	log_poke(core, log);
