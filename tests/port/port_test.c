@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <linux/loop.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 static void tables_keep(struct seen_event *seen, const struct event *event)
@@ -115,7 +117,7 @@ void port_test_run(struct port_test *test, size_t event_count)
 	if (test->event_count < event_count)
 		run_bounded(test, PORT_TEST_TIMEOUT_NS);
 	test->wanted = 0;
-	assert_int_equal(test->event_count, event_count);
+	assert_true(test->event_count >= event_count);
 }
 
 void port_test_run_calls(struct port_test *test, unsigned calls)
@@ -124,7 +126,7 @@ void port_test_run_calls(struct port_test *test, unsigned calls)
 	if (test->calls < calls)
 		run_bounded(test, PORT_TEST_TIMEOUT_NS);
 	test->calls_wanted = 0;
-	assert_int_equal(test->calls, calls);
+	assert_true(test->calls >= calls);
 }
 
 void port_test_run_for(struct port_test *test, unsigned milliseconds)
@@ -158,6 +160,24 @@ void port_test_read(const struct port_test *test, const char *name, void *ret_by
 	assert_true(fd >= 0);
 	assert_int_equal(read(fd, ret_bytes, size), size);
 	close(fd);
+}
+
+uint64_t port_test_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+void port_test_closed(const char *target, unsigned count, uint64_t begin_ns, unsigned wait_ms)
+{
+	uint64_t end_ns = begin_ns + PORT_TEST_TIMEOUT_NS;
+	bool in_time = port_test_now_ns() - begin_ns < wait_ms * UINT64_C(1000000);
+
+	while (!in_time && port_test_open_count(target) != count && port_test_now_ns() < end_ns)
+		poll(NULL, 0, 1);
+	assert_int_equal(port_test_open_count(target), count);
 }
 
 unsigned port_test_open_count(const char *target)
@@ -208,7 +228,7 @@ int loop_device_make(const struct port_test *test, const char *name, uint64_t si
 	int error = control < 0 || backing < 0 || ftruncate(backing, (off_t)size_bytes) ? -errno : -EBUSY;
 	struct stat status;
 
-	for (int i = 0; i < 20 && error == -EBUSY; i++) /* others look for a free one at the same time */
+	for (int i = 0; i < 1000 && error == -EBUSY; i++) /* others look for a free one at the same time */
 		error = loop_try(control, backing, ret_device);
 	if (!error && fstat(ret_device->fd, &status))
 		error = -errno;

@@ -33,7 +33,8 @@ struct port_test {
 int port_test_setup(void **state);
 int port_test_teardown(void **state);
 
-/* Run the loop until so many events were seen since the setup; fails the test when they do not come. */
+/* Run the loop until at least so many events were seen since the setup; fails the test when they do not come.
+ * More may have come: what several jobs finished while this thread did not run is posted at once. */
 void port_test_run(struct port_test *test, size_t event_count);
 
 /* A callback without event for ports that have one (context: the port_test), and waiting for so many. */
@@ -50,6 +51,12 @@ void port_test_read(const struct port_test *test, const char *name, void *ret_by
 
 /* Open descriptors of this process whose link begins with `target`. */
 unsigned port_test_open_count(const char *target);
+
+/* A close began at `begin_ns` (port_test_now_ns()) and has returned: so many descriptors have to be left. It
+ * waits no longer than `wait_ms`; where it has used that up, because the machine is busy, they have to be
+ * gone soon. */
+uint64_t port_test_now_ns(void);
+void port_test_closed(const char *target, unsigned count, uint64_t begin_ns, unsigned wait_ms);
 
 /* --- loop devices; gone with the last descriptor, also when the test dies --- */
 

@@ -91,6 +91,7 @@ static void test_flush(void **state)
 {
 	struct legs_test legs_test = legs_test_begin(state);
 	unsigned before = port_test_open_count(legs_test.test->dir);
+	uint64_t begin_ns;
 
 	perform(&legs_test, EFFECT_LEGS_FLUSH, 1, 0, 0);
 	answer(&legs_test, 1, EVENT_LEGS_FLUSHED, 1, -ENODEV);
@@ -100,8 +101,9 @@ static void test_flush(void **state)
 	answer(&legs_test, 3, EVENT_LEGS_FLUSHED, 3, 0);
 	assert_int_equal(legs_test.test->events[1].event.io.token, 2);
 	assert_int_equal(port_test_open_count(legs_test.test->dir), before + 3);
+	begin_ns = port_test_now_ns();
 	perform(&legs_test, EFFECT_LEGS_CLOSE, 0, 0, 0);
-	assert_int_equal(port_test_open_count(legs_test.test->dir), before); /* on return */
+	port_test_closed(legs_test.test->dir, before, begin_ns, LEGS_CLOSE_WAIT_MS); /* on return */
 	perform(&legs_test, EFFECT_LEGS_CLOSE, 0, 0, 0);
 	legs_test_end(&legs_test);
 }

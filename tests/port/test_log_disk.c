@@ -188,6 +188,7 @@ static void test_close(void **state)
 	struct log_disks *disks;
 	struct loop_device device;
 	unsigned before;
+	uint64_t begin_ns;
 
 	assert_int_equal(loop_device_make(test, "disk", 16384, &device), 0);
 	before = port_test_open_count("/dev/");
@@ -195,8 +196,9 @@ static void test_close(void **state)
 	read_effect(disks, &device, 512, 1);
 	answer(test, 1, EVENT_DEVICE_READ, 1, 0);
 	assert_int_equal(port_test_open_count("/dev/"), before + 1);
+	begin_ns = port_test_now_ns();
 	close_effect(disks);
-	assert_int_equal(port_test_open_count("/dev/"), before); /* on return */
+	port_test_closed("/dev/", before, begin_ns, LOG_DISK_CLOSE_WAIT_MS); /* on return */
 	write_effect(disks, 0, 512, 1, 2);
 	answer(test, 2, EVENT_DEVICE_WRITTEN, 2, -EBADF);
 	close_effect(disks);
