@@ -199,6 +199,12 @@ static void flush_answer(struct core *core, struct log *log, struct waiting *wai
 		waiting_reply(core, log, waiting, -EIO);
 }
 
+static bool instance_running(const struct instance *instance)
+{
+	return instance->state != INSTANCE_CONSTRUCTED && instance->state != INSTANCE_RESUMING &&
+	       instance->state != INSTANCE_SUSPENDED;
+}
+
 /* On a reconnect the CTR is answered only when the RESUME behind it can be at once (hazard A2). */
 static void reconnect_answer(struct core *core, struct log *log, struct waiting *waiting)
 {
@@ -206,7 +212,8 @@ static void reconnect_answer(struct core *core, struct log *log, struct waiting 
 
 	if (!instance || core->join != JOIN_READY)
 		return;
-	if (instance->state == INSTANCE_RESUMED) {
+	/* Also one that suspends: what it still writes, it writes unmarked when the RESUME fails. */
+	if (instance_running(instance)) {
 		instance->reconnect_open = true;
 		run_state_meta(core, log);
 	}
@@ -367,11 +374,11 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 {
 	bool reconnect = core->now_ns <= instance->reconnect_until_ns;
 
+	if (instance->reconnect_open) {
+		instance->reconnect_open = false;
+		run_state_meta(core, log);
+	}
 	if (instance->state == INSTANCE_RESUMED) {
-		if (instance->reconnect_open) {
-			instance->reconnect_open = false;
-			run_state_meta(core, log);
-		}
 		reply_plain(core, request, 0);
 		return;
 	}
@@ -507,12 +514,6 @@ static void request_region(struct core *core, struct log *log, struct instance *
 	case ULOG_SET_REGION_SYNC: recovery_set_sync(core, log, instance, request); break;
 	default: recovery_remote(core, log, request); break;
 	}
-}
-
-static bool instance_running(const struct instance *instance)
-{
-	return instance->state != INSTANCE_CONSTRUCTED && instance->state != INSTANCE_RESUMING &&
-	       instance->state != INSTANCE_SUSPENDED;
 }
 
 /* Only a table that runs asks this, so its RESUME was lost; and what ran before it is gone, for a host runs

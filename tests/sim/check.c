@@ -209,6 +209,10 @@ void check_request(struct sim *sim, unsigned number, const struct kernel_output 
 		memcpy(&asked->region, out->send.data, sizeof(asked->region));
 	if (out->send.type == ULOG_SET_REGION_SYNC)
 		asked->in_sync = out->send.data[8];
+	/* A DTR that reached nobody frees its luid for another table; a CTR that ends in NUL is a reconnect. */
+	if (out->send.type == ULOG_CTR && out->send.data_bytes && out->send.data[out->send.data_bytes - 1] &&
+	    told_find(sim, number, asked->log, out->luid, false))
+		told_find(sim, number, asked->log, out->luid, false)->used = false;
 	/* A resuming table has reset in_sync_hint before it asks. */
 	if (out->send.type == ULOG_RESUME && told_find(sim, number, asked->log, out->luid, true))
 		told_find(sim, number, asked->log, out->luid, true)->resumed = true;

@@ -209,10 +209,13 @@ void work_command_done(struct sim *sim, unsigned number, const struct kernel_out
 	device->busy = false;
 	if (out->command.error) {
 		device->plan_count = 0;
+		/* No daemon to load a table with: whoever repairs tries again. */
+		device->reload_wanted |= device->command == KERNEL_LOAD && device->stage != TABLE_CREATED;
 		return;
 	}
 	switch (device->command) {
 	case KERNEL_LOAD:
+		device->reloading = device->stage != TABLE_CREATED;
 		device->stage = device->stage == TABLE_CREATED ? TABLE_LOADED : device->stage;
 		break;
 	case KERNEL_RESUME:
@@ -309,8 +312,6 @@ static bool table_work(struct sim *sim, struct sim_node *node, unsigned number)
 		plan_reload(device);
 	if (device->plan_count) {
 		next = device->plan[--device->plan_count];
-		if (next == KERNEL_LOAD)
-			device->reloading = true;
 		command_start(sim, node, number, next);
 		return true;
 	}
