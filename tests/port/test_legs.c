@@ -161,17 +161,20 @@ static void test_repair(void **state)
 /* Real block devices, in more than one piece. */
 static void test_repair_of_devices(void **state)
 {
-	struct legs_test legs_test = legs_test_begin(state);
-	struct port_test *test = legs_test.test;
+	struct legs_test legs_test;
+	struct port_test *test = *state;
 	struct loop_device legs[2];
 	const size_t size = 2 * 1024 * 1024 + 4096;
-	uint8_t *content = malloc(size), *found = malloc(size);
+	uint8_t *content, *found;
 	char line[512];
 	int length;
 
 	if (!loop_device_possible())
 		skip();
+	content = malloc(size);
+	found = malloc(size);
 	assert_true(content && found);
+	legs_test = legs_test_begin(state);
 	for (size_t i = 0; i < size; i++)
 		content[i] = (uint8_t)(i * 31 / 512 + i);
 	port_test_write(test, "first", content, size);
@@ -231,12 +234,13 @@ static void test_wake_reads_the_device(void **state)
 {
 	struct port_test *test = *state;
 	struct loop_device device;
-	struct wakes *wakes = wakes_new(test->config.loop);
+	struct wakes *wakes;
 	unsigned long before;
 	unsigned open_count;
 
 	if (!loop_device_possible())
 		skip();
+	wakes = wakes_new(test->config.loop);
 	assert_int_equal(loop_device_make(test, "disk", 65536, &device), 0);
 	open_count = port_test_open_count("");
 	for (int round = 0; round < 2; round++) {
