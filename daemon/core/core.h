@@ -73,6 +73,7 @@ enum run_bits {
 	RUN_UNSYNCED, /* the instances of this node were told IN_SYNC 0 */
 	RUN_GHOST,    /* marks of nodes known dead, not yet repaired */
 	RUN_FAILED,   /* set out of sync by a leg failure under running instances */
+	RUN_WORK,     /* handed out for recovery to the kernel of this node, which has not reported yet */
 	RUN_BITS_COUNT
 };
 

@@ -56,15 +56,17 @@ struct instance {
 	struct region_set failed; /* copies that failed: not handed out again to this table (hazard B11) */
 	bool known;		  /* the replicated state has it, or will have after the frame under way */
 	bool resume_sent;
-	bool resume_heard; /* the RESUME came through the order: what the state says of the luid is of this table */
+	bool resume_heard;   /* the RESUME came through the order: what the state says of the luid is of this
+				table */
 	bool refused;	     /* the RESUME came through the order and was not accepted */
 	bool tainted;	     /* came back from a reconnect that nothing is known of (hazards A2, A10) */
 	bool reconnect_open; /* CTR of a reconnect answered, RESUME not yet */
 	uint64_t reconnect_until_ns;
 	uint64_t introduced_ns;	     /* when the kernel first named it */
 	uint64_t failure_generation; /* as in the replicated state, kept for the next speech */
-	bool has_work;		     /* a region was handed out for recovery and not reported yet */
+	bool has_work; /* a region was handed out for recovery and not reported yet; survives the daemon */
 	region_t work;
+	uint64_t remote_since_ns; /* writes wait for recovery since, and no work was asked for; 0: no */
 	enum suspend_step suspend_step;
 	uint64_t suspend_deadline_ns;
 	bool suspended_sent;
@@ -330,11 +332,14 @@ void marks_committed(struct core *core, struct log *log);
 void marks_delivered(struct core *core, struct log *log);
 
 /* recovery.c */
+void recovery_work_set(struct core *core, struct log *log, struct instance *instance, region_t region);
+void recovery_work_end(struct core *core, struct log *log, struct instance *instance);
 void recovery_work(struct core *core, struct log *log, struct instance *instance,
 		   const struct ulog_request *request);
 void recovery_set_sync(struct core *core, struct log *log, struct instance *instance,
 		       const struct ulog_request *request);
-void recovery_remote(struct core *core, struct log *log, const struct ulog_request *request);
+void recovery_remote(struct core *core, struct log *log, struct instance *instance,
+		     const struct ulog_request *request);
 void recovery_tick(struct core *core, struct log *log);
 void recovery_rescued(struct core *core, struct log *log, int error);
 void recovery_synced(struct core *core, struct log *log, const struct region_set *regions);

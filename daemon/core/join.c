@@ -166,6 +166,7 @@ static void speak_log(struct core *core, struct log *log)
 			       instance->state == INSTANCE_SUSPENDING,
 		    .failure_generation = instance->failure_generation,
 		};
+		speech.recovering = speech.recovering || instance->has_work;
 		region_set_union_with(&log->pending, &instance->leftover);
 	}
 	if (speech.instance_count) {

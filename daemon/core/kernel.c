@@ -364,7 +364,7 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 			suspend_begin(core, log, it);
 	instance->state = INSTANCE_RESUMING;
 	instance->resume_sent = instance->resume_heard = false;
-	instance->has_work = false;
+	recovery_work_end(core, log, instance);
 	shape_of(&instance->constructor, &log->shape);
 	log_poke(core, log);
 }
@@ -512,7 +512,7 @@ static void request_region(struct core *core, struct log *log, struct instance *
 		reply_plain(core, request, 0);
 		break;
 	case ULOG_SET_REGION_SYNC: recovery_set_sync(core, log, instance, request); break;
-	default: recovery_remote(core, log, request); break;
+	default: recovery_remote(core, log, instance, request); break;
 	}
 }
 

@@ -5,6 +5,9 @@
  */
 #include "daemon/core/internal.h"
 
+/* Writes that wait this long for a recovery that no work is asked for wait for one that has stopped. */
+#define RESCUE_PATIENCE_NS (2 * NS_PER_S)
+
 static bool work_possible(const struct core *core, const struct log *log, const struct instance *instance)
 {
 	const struct world_log *world = log_world(core, log);
@@ -17,7 +20,7 @@ static bool work_fits(const struct log *log, const struct world_log *world, cons
 		      region_t region)
 {
 	return region_set_contains(&log->unsynced, region) && region_set_contains(&world->unsynced, region) &&
-	       !region_set_contains(&instance->failed, region);
+	       !region_set_contains(&instance->failed, region) && !(log->rescuing && log->rescue == region);
 }
 
 /* What writers wait for comes first, then the rest in order. */
@@ -47,17 +50,38 @@ static bool work_choose(struct log *log, const struct world_log *world, const st
 	return false;
 }
 
+/* The kernel copies one region at a time (MAX_RECOVERY of dm-region-hash.c). */
+void recovery_work_set(struct core *core, struct log *log, struct instance *instance, region_t region)
+{
+	recovery_work_end(core, log, instance);
+	instance->has_work = true;
+	instance->work = region;
+	run_state_bit(core, log, RUN_WORK, 0, region, true);
+}
+
+void recovery_work_end(struct core *core, struct log *log, struct instance *instance)
+{
+	if (instance->has_work)
+		run_state_bit(core, log, RUN_WORK, 0, instance->work, false);
+	instance->has_work = false;
+}
+
 void recovery_work(struct core *core, struct log *log, struct instance *instance,
 		   const struct ulog_request *request)
 {
 	uint8_t data[16];
 	bool possible = work_possible(core, log, instance);
+	region_t region = 0;
 
-	/* A resent question gets the same region (hazard B11). */
-	if (possible &&
-	    !(instance->has_work && work_fits(log, log_world(core, log), instance, instance->work))) {
-		instance->has_work = work_choose(log, log_world(core, log), instance, &instance->work);
-		log->work_cursor = instance->has_work ? instance->work : 0;
+	instance->remote_since_ns = 0;
+	/* A resent question gets the same region (hazard B11). Who asks copies nothing. */
+	if (!possible ||
+	    (instance->has_work && !work_fits(log, log_world(core, log), instance, instance->work)))
+		recovery_work_end(core, log, instance);
+	if (possible && !instance->has_work) {
+		if (work_choose(log, log_world(core, log), instance, &region))
+			recovery_work_set(core, log, instance, region);
+		log->work_cursor = region;
 	}
 	ulog_data_two_u64(data, possible && instance->has_work,
 			  possible && instance->has_work ? instance->work : 0);
@@ -112,21 +136,24 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 		       const struct ulog_request *request)
 {
 	region_t region = (region_t)ulog_region(request, 0);
+	const struct world_log *world = log_world(core, log);
 	bool own = instance->has_work && instance->work == region;
 
 	if (own)
-		instance->has_work = false;
+		recovery_work_end(core, log, instance);
 	if (!ulog_in_sync(request)) {
 		region_failed(core, log, instance, request, region);
 		return;
 	}
-	/* Counts only for the region last handed out (hazard A11). */
-	if (own)
+	/* Counts only for the region last handed out (hazard A11), and not once another node's leg has
+	 * failed. */
+	if (own && world && region_set_contains(&world->unsynced, region))
 		region_copied(core, log, region);
 	reply(core, request->seq, request->luid, 0, NULL, 0);
 }
 
-void recovery_remote(struct core *core, struct log *log, const struct ulog_request *request)
+void recovery_remote(struct core *core, struct log *log, struct instance *instance,
+		     const struct ulog_request *request)
 {
 	region_t region = (region_t)ulog_region(request, 0), first = 0;
 	bool recovering = region_set_contains(&log->unsynced, region);
@@ -137,6 +164,8 @@ void recovery_remote(struct core *core, struct log *log, const struct ulog_reque
 	/* No hint passes a region that is not in sync (hazard A3). */
 	if (region_set_first(&log->unsynced, &first))
 		hint = first;
+	if (recovering && !instance->remote_since_ns)
+		instance->remote_since_ns = core->now_ns;
 	if (recovering && world && world->recoverer == core->config.node)
 		region_set_add(&log->wanted, region);
 	else if (recovering && !region_set_contains(&log->want_sent, region))
@@ -185,6 +214,18 @@ uint64_t recovery_sync_count(const struct core *core, const struct log *log)
 	return count;
 }
 
+/* Has this kernel stopped recovery, with nothing in flight? Its worker asks for work before it asks for the
+ * regions of its writes (do_mirror() of dm-raid1.c), unless it copies or has stopped: PRESUSPEND is not sent
+ * again when nobody listened. Nothing is wrong when it turns out to go on: what is copied here is not handed
+ * out. */
+static bool kernel_stopped(const struct core *core, const struct instance *instance)
+{
+	if (instance->state == INSTANCE_PRESUSPENDED)
+		return true;
+	return instance->state == INSTANCE_RESUMED && !instance->has_work && instance->remote_since_ns &&
+	       core->now_ns - instance->remote_since_ns >= RESCUE_PATIENCE_NS;
+}
+
 /* A kernel that suspends copies no more, but its writes to regions out of sync still wait to be let through,
  * and the suspend waits for them: the recoverer's daemon copies what they wait for (mirror_presuspend() of
  * dm-raid1.c). */
@@ -192,7 +233,7 @@ static void rescue_tick(struct core *core, struct log *log, const struct instanc
 {
 	const struct world_log *world = log_world(core, log);
 
-	if (instance->state != INSTANCE_PRESUSPENDED || log->repairing || !log_active(core, log) ||
+	if (!kernel_stopped(core, instance) || log->repairing || !log_active(core, log) ||
 	    world->recoverer != core->config.node || world_log_assembling(&core->world, world) ||
 	    core->now_ns < log->repair_hold_ns)
 		return;

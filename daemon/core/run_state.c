@@ -183,8 +183,11 @@ void run_state_restore(struct core *core, const struct run_log *run_log)
 	log->linger_due_ns = core->now_ns + core->config.linger_ns;
 	TAILQ_FOREACH (instance, &log->instances, entry)
 		instance->introduced_ns = 0;
-	if (log_resumed_instance(log))
+	instance = log_resumed_instance(log);
+	if (instance) {
+		instance->has_work = region_set_first(run_log->bits[RUN_WORK], &instance->work);
 		effect_add_log(core, EFFECT_LEGS_OPEN, log);
+	}
 	log_poke(core, log);
 }
 

@@ -40,7 +40,7 @@ static void suspend_finish(struct core *core, struct log *log, struct instance *
 {
 	instance->state = INSTANCE_SUSPENDED;
 	instance->suspend_step = SUSPEND_DONE;
-	instance->has_work = false;
+	recovery_work_end(core, log, instance);
 	recovery_tell_marked(core, log);
 	log->device.stopped = false;
 	log->give_up_all = false;

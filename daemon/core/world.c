@@ -349,6 +349,7 @@ static void failures_settle(struct world_log *log)
 
 void world_log_assign_roles(struct world *world, struct world_log *log)
 {
+	log->cold = log->cold && world_log_assembling(world, log);
 	failures_settle(log);
 	writer_assign(world, log);
 	recoverer_assign(world, log);

@@ -184,6 +184,7 @@ struct speech {
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];
 	unsigned instance_count;
 	struct region_set unsynced, marks, ghosts, failed;
+	bool recovering; /* its kernel may be copying a region that its former daemon handed out */
 	struct {
 		node_id_t node;
 		uint64_t boot_id;

@@ -560,9 +560,11 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 		speech_former(world, log, sender, speech);
 	if (participant->instance_count == 0)
 		participant_bury(log, participant);
+	/* Founders copy nothing before all have spoken, so the role can still go to whose kernel has it. */
+	if (log->cold && speech->recovering)
+		log->recoverer = sender;
 	if (world_log_reap(world, log))
 		return NULL;
-	log->cold = log->cold && world_log_assembling(world, log);
 	world_log_assign_roles(world, log);
 	return log;
 }

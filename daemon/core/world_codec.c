@@ -281,6 +281,7 @@ void speech_encode(struct bytes_writer *writer, const struct speech *speech)
 	set_encode(writer, &speech->marks);
 	set_encode(writer, &speech->ghosts);
 	set_encode(writer, &speech->failed);
+	bytes_write_u8(writer, speech->recovering);
 	bytes_write_u32(writer, speech->former_count);
 	for (unsigned i = 0; i < speech->former_count; i++) {
 		bytes_write_u32(writer, speech->former[i].node);
@@ -290,6 +291,7 @@ void speech_encode(struct bytes_writer *writer, const struct speech *speech)
 
 int speech_decode(struct bytes_reader *reader, struct speech *speech)
 {
+	uint8_t recovering;
 	uint64_t limit;
 	int error;
 
@@ -308,8 +310,10 @@ int speech_decode(struct bytes_reader *reader, struct speech *speech)
 		error = set_decode(reader, &speech->failed, limit);
 	if (error)
 		return error;
+	recovering = bytes_read_u8(reader);
+	speech->recovering = recovering;
 	speech->former_count = bytes_read_u32(reader);
-	if (reader->failed || speech->former_count > FRAME_NODES_MAX)
+	if (reader->failed || recovering > 1 || speech->former_count > FRAME_NODES_MAX)
 		return -EPROTO;
 	for (unsigned i = 0; i < speech->former_count; i++) {
 		speech->former[i].node = bytes_read_u32(reader);

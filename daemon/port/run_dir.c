@@ -63,7 +63,7 @@ struct run_dir {
 
 static const char *const bit_names[RUN_BITS_COUNT] = {
     [RUN_HELD] = "held",   [RUN_MARKED] = "marked", [RUN_UNSYNCED] = "unsynced",
-    [RUN_GHOST] = "ghost", [RUN_FAILED] = "failed",
+    [RUN_GHOST] = "ghost", [RUN_FAILED] = "failed", [RUN_WORK] = "work",
 };
 
 /* --- names --- */
