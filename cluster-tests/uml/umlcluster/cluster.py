@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from . import kick
+from . import kick, writer
 from .node import KERNEL, MODULE_DIR, Node
 from .sandbox import SetupError, command_run
 
@@ -97,6 +97,8 @@ class Cluster:
         preload = self._shim_build()
         programs = os.path.join(work_dir, "programs")
         os.mkdir(programs)
+        # Nodes run this copy: they may not see the file itself, having a /tmp of their own.
+        shutil.copy2(writer.__file__, os.path.join(programs, writer.PROGRAM))
         if build_dir:
             programs_copy(build_dir, programs)
         self.nodes = []

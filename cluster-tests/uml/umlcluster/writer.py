@@ -17,6 +17,8 @@ import sys
 import time
 import zlib
 
+PROGRAM = "writer.py"  # this file's name among a node's programs
+PROGRAM_DIR = "/run/build"  # guest.BUILD; inside a node this file stands alone
 BLOCK_BYTES = 4096
 JOB_COUNT = 4
 MAGIC = b"MLWRITER"
@@ -87,7 +89,7 @@ def writer_start(node, device, block_count, seconds, seed, run=1, hot_blocks=Non
     """Starts the writer in a node; writer_record() reads what it did. run: later runs need higher numbers."""
     record = f"record-{run}"
     return node.start(
-        os.path.abspath(__file__), device, str(node.number), str(hot_blocks or block_count), str(seconds), str(seed),
+        f"{PROGRAM_DIR}/{PROGRAM}", device, str(node.number), str(hot_blocks or block_count), str(seconds), str(seed),
         str(run), f"/run/share/{record}",
     )  # fmt: skip
 
