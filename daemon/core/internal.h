@@ -53,7 +53,6 @@ struct instance {
 	struct region_set held; /* the kernel's marks through this table */
 	struct region_set
 	    leftover; /* held through the suspend: ghosts once the RESUME is in the order (hazard A7) */
-	struct region_set failed; /* copies that failed: not handed out again to this table (hazard B11) */
 	bool known;		  /* the replicated state has it, or will have after the frame under way */
 	bool resume_sent;
 	bool resume_heard;   /* the RESUME came through the order: what the state says of the luid is of this

@@ -228,7 +228,6 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 	run_state_forget(core, log, instance->luid);
 	region_set_fini(&instance->held);
 	region_set_fini(&instance->leftover);
-	region_set_fini(&instance->failed);
 	TAILQ_REMOVE(&log->instances, instance, entry);
 	free(instance);
 	if (!TAILQ_EMPTY(&log->instances))

@@ -16,23 +16,21 @@ static bool work_possible(const struct core *core, const struct log *log, const 
 	       world->recoverer == core->config.node && !world_log_assembling(&core->world, world);
 }
 
-static bool work_fits(const struct log *log, const struct world_log *world, const struct instance *instance,
-		      region_t region)
+static bool work_fits(const struct log *log, const struct world_log *world, region_t region)
 {
 	return region_set_contains(&log->unsynced, region) && region_set_contains(&world->unsynced, region) &&
-	       !region_set_contains(&instance->failed, region) && !(log->rescuing && log->rescue == region);
+	       !(log->rescuing && log->rescue == region);
 }
 
 /* What writers wait for comes first, then the rest in order. */
-static bool work_choose(struct log *log, const struct world_log *world, const struct instance *instance,
-			region_t *ret_region)
+static bool work_choose(struct log *log, const struct world_log *world, region_t *ret_region)
 {
 	region_t region = 0;
 
 	while (region_set_first(&log->wanted, &region)) {
 		region_set_remove(&log->wanted, region);
 		*ret_region = region;
-		if (work_fits(log, world, instance, region))
+		if (work_fits(log, world, region))
 			return true;
 	}
 	for (int pass = 0; pass < 2; pass++) {
@@ -40,7 +38,7 @@ static bool work_choose(struct log *log, const struct world_log *world, const st
 
 		while (region_set_next(&log->unsynced, from, &region)) {
 			*ret_region = region;
-			if (work_fits(log, world, instance, region))
+			if (work_fits(log, world, region))
 				return true;
 			if (region == UINT32_MAX)
 				break;
@@ -76,10 +74,10 @@ void recovery_work(struct core *core, struct log *log, struct instance *instance
 	instance->remote_since_ns = 0;
 	/* A resent question gets the same region (hazard B11). Who asks copies nothing. */
 	if (!possible ||
-	    (instance->has_work && !work_fits(log, log_world(core, log), instance, instance->work)))
+	    (instance->has_work && !work_fits(log, log_world(core, log), instance->work)))
 		recovery_work_end(core, log, instance);
 	if (possible && !instance->has_work) {
-		if (work_choose(log, log_world(core, log), instance, &region))
+		if (work_choose(log, log_world(core, log), &region))
 			recovery_work_set(core, log, instance, region);
 		log->work_cursor = region;
 	}
@@ -105,31 +103,24 @@ static void region_copied(struct core *core, struct log *log, region_t region)
 }
 
 /* Was the region copied, and nobody told yet? It is not told any more. */
-static bool copied_forget(struct log *log, region_t region)
+static void copied_forget(struct log *log, region_t region)
 {
-	bool copied = region_set_remove(&log->copied, region);
-
-	copied = region_set_remove(&log->copied_flushing, region) || copied;
-	return region_set_remove(&log->copied_ready, region) || copied;
+	region_set_remove(&log->copied, region);
+	region_set_remove(&log->copied_flushing, region);
+	region_set_remove(&log->copied_ready, region);
 }
 
-/* The write that saw the leg fail waits until all know, and the device has the region dirty: it is marked for
- * that, also if it was marked before, so that there is a batch to wait for. */
-static void region_failed(struct core *core, struct log *log, struct instance *instance,
-			  const struct ulog_request *request, region_t region)
+/* A leg failed under a write or a copy: the region is for nobody to copy before all tables are younger (hazard
+ * B11). It is marked, also if it was before: so there is a batch to wait for, and the device has it dirty. */
+static void region_failed(struct core *core, struct log *log, region_t region)
 {
-	bool copied = copied_forget(log, region);
-
-	/* Copied but not told: out of sync for everybody still, and so it stays. */
-	if (copied || region_set_contains(&log->unsynced, region))
-		region_set_add(&instance->failed, region);
-	else if (region_set_add(&log->failed, region))
+	copied_forget(log, region);
+	if (region_set_add(&log->failed, region))
 		run_state_bit(core, log, RUN_FAILED, 0, region, true);
 	if (region_set_add(&log->unsynced, region))
 		run_state_bit(core, log, RUN_UNSYNCED, 0, region, true);
 	region_set_add(&log->fail_pending, region);
 	marks_force(core, log, region);
-	kernel_wait(core, log, request, log->batch_sent + 1);
 }
 
 void recovery_set_sync(struct core *core, struct log *log, struct instance *instance,
@@ -142,7 +133,9 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 	if (own)
 		recovery_work_end(core, log, instance);
 	if (!ulog_in_sync(request)) {
-		region_failed(core, log, instance, request, region);
+		/* The write that saw the leg fail waits until all know. */
+		region_failed(core, log, region);
+		kernel_wait(core, log, request, log->batch_sent + 1);
 		return;
 	}
 	/* Counts only for the region last handed out (hazard A11), and not once another node's leg has
@@ -152,13 +145,24 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 	reply(core, request->seq, request->luid, 0, NULL, 0);
 }
 
+/* Nobody copies a failed region before every table is younger than the failure. A table that is not, and has to
+ * be reloaded anyway, gets its writes through: they land on its first leg alone, as with a log of the kernel's
+ * own. What waits would keep it from being suspended. A younger table writes when the region is recovered. */
+static bool let_through(const struct core *core, const struct world_log *world, const struct instance *instance,
+			region_t region)
+{
+	return core->active && world && region_set_contains(&world->failed, region) &&
+	       instance->failure_generation < world->failure_generation;
+}
+
 void recovery_remote(struct core *core, struct log *log, struct instance *instance,
 		     const struct ulog_request *request)
 {
 	region_t region = (region_t)ulog_region(request, 0), first = 0;
-	bool recovering = region_set_contains(&log->unsynced, region);
-	uint64_t hint = log->shape.region_count;
 	const struct world_log *world = log_world(core, log);
+	bool recovering = region_set_contains(&log->unsynced, region) &&
+			  !let_through(core, world, instance, region);
+	uint64_t hint = log->shape.region_count;
 	uint8_t data[16];
 
 	/* No hint passes a region that is not in sync (hazard A3). */
@@ -239,7 +243,6 @@ static void rescue_tick(struct core *core, struct log *log, const struct instanc
 		return;
 	while (region_set_first(&log->wanted, &log->rescue)) {
 		region_set_remove(&log->wanted, log->rescue);
-		/* Also what this kernel could not copy: there is no other way for its writes to end. */
 		if (!region_set_contains(&log->unsynced, log->rescue) ||
 		    !region_set_contains(&world->unsynced, log->rescue))
 			continue;
@@ -252,9 +255,8 @@ static void rescue_tick(struct core *core, struct log *log, const struct instanc
 void recovery_rescued(struct core *core, struct log *log, int error)
 {
 	log->rescuing = false;
-	/* The kernel asks again and again, so what failed is wanted again. */
 	if (error)
-		log->repair_hold_ns = core->now_ns + NS_PER_S;
+		region_failed(core, log, log->rescue);
 	else
 		region_copied(core, log, log->rescue);
 }

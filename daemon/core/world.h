@@ -79,7 +79,8 @@ struct world_log {
 	struct region_set
 	    unsynced; /* no running instance was told IN_SYNC 1; recovery by the recoverer's kernel */
 	struct region_set ghosts; /* legs may differ, instances were told IN_SYNC 1; repair by the daemon */
-	struct region_set failed; /* out of sync by a leg failure; unsynced once all instances are younger */
+	struct region_set failed; /* out of sync by a leg failure; unsynced once all instances are younger. None of
+				   * it is in `unsynced` */
 	uint64_t failure_generation;
 	node_id_t writer;     /* NODE_NONE for a core log, or when nobody can */
 	bool writer_loaded;   /* the writer has read the device and merged it */

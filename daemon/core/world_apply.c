@@ -302,8 +302,10 @@ static void apply_failed(struct world_log *log, const struct record *record)
 {
 	log->failure_generation++;
 	log->repair_barred = true;
-	if (record->region < log->shape.region_count && !region_set_contains(&log->unsynced, record->region))
-		region_set_add(&log->failed, record->region);
+	if (record->region >= log->shape.region_count)
+		return;
+	region_set_remove(&log->unsynced, record->region);
+	region_set_add(&log->failed, record->region);
 }
 
 static void apply_claim(struct world_log *log, node_id_t sender, const struct record *record)
@@ -459,8 +461,8 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 	 */
 	region_set_copy(&told, &speech->failed);
 	region_set_subtract(&told, &log->failed);
-	region_set_subtract(&told, &log->unsynced);
 	if (!region_set_is_empty(&told)) {
+		region_set_subtract(&log->unsynced, &told);
 		region_set_union_with(&log->failed, &told);
 		log->failure_generation++;
 		log->repair_barred = true;
@@ -474,6 +476,7 @@ static void log_found_by_speech(struct world_log *log, const struct speech *spee
 	log->phase = LOG_OPEN;
 	log->cold = true;
 	region_set_copy(&log->unsynced, &speech->unsynced);
+	region_set_subtract(&log->unsynced, &speech->failed);
 	region_set_copy(&log->ghosts, &speech->ghosts);
 	region_set_copy(&log->failed, &speech->failed);
 	for (unsigned i = 0; i < speech->instance_count; i++)

@@ -269,6 +269,56 @@ static void test_reload_two_tables_of_one_log(void **state)
 	cluster_free(cluster);
 }
 
+static uint32_t set_sync(struct small_cluster *cluster, node_id_t node, luid_t luid, uint64_t region, uint64_t in_sync)
+{
+	uint8_t data[16];
+
+	ulog_data_two_u64(data, region, in_sync);
+	return small_request(cluster, node, ULOG_SET_REGION_SYNC, luid, data, sizeof(data));
+}
+
+static void reload(struct small_cluster *cluster, node_id_t node, luid_t former, luid_t luid)
+{
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_CTR, luid, DISK_LOG, sizeof(DISK_LOG) - 1));
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_PRESUSPEND, former, NULL, 0));
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_POSTSUSPEND, former, NULL, 0));
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_RESUME, luid, NULL, 0));
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, former, NULL, 0));
+}
+
+/* A copy that fails for good: nobody copies the region, writes of the tables that saw it go on (or no suspend would
+ * ever end), and it is recovered once each of them was reloaded (hazards A4, B11). */
+static void test_failed_copy_waits_for_the_reload(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+	uint32_t work;
+	uint64_t region;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	work = small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+	region = small_reply_u64(cluster, 1, work, 1);
+	assert_int_equal(ask(cluster, 2, ULOG_IS_REMOTE_RECOVERING, 200, region), 1);
+	assert_answered(cluster, 1, set_sync(cluster, 1, 100, region, 0));
+	recover_all(cluster, 1, 100);
+	for (node_id_t node = 1; node <= 2; node++) {
+		assert_int_equal(count_of(cluster, node, node * 100), REGIONS - 1);
+		assert_int_equal(ask(cluster, node, ULOG_IN_SYNC, node * 100, region), 0);
+		assert_int_equal(ask(cluster, node, ULOG_IS_REMOTE_RECOVERING, node * 100, region), 0);
+	}
+	reload(cluster, 1, 100, 101);
+	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 101, region), 1);
+	recover_all(cluster, 1, 101);
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS - 1);
+	reload(cluster, 2, 200, 201);
+	recover_all(cluster, 1, 101);
+	recover_all(cluster, 2, 201);
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
+	assert_int_equal(device_dirty_count(cluster), 0);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +330,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_log_keeps_the_room),
 		cmocka_unit_test(test_broken_log_device),
 		cmocka_unit_test(test_reload_two_tables_of_one_log),
+		cmocka_unit_test(test_failed_copy_waits_for_the_reload),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

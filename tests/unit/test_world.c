@@ -473,6 +473,10 @@ static void test_speeches(void **state)
 	assert_int_equal(region_set_count(&log->unsynced), 10);
 	assert_int_equal(region_set_count(&log->ghosts), 10);
 	assert_true(region_set_contains_range(&log->ghosts, 110, 120));
+	assert_int_equal(log->recoverer, 1);
+	speech.recovering = true; /* its kernel is still copying what its former daemon handed out */
+	assert_ptr_equal(world_apply_speech(&world, 2, &speech), log);
+	assert_int_equal(log->recoverer, 2);
 	world_node_dead(&world, 4, 40);
 	assert_false(world_log_assembling(&world, log));
 	assert_int_equal(log->writer, 1);
