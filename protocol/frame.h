@@ -49,6 +49,7 @@ enum record_type {
 	RECORD_NODE_DOWN,     /* a node whose daemon was gone left the ring */
 	RECORD_NODE_DEAD,     /* a node is known dead */
 	RECORD_WRITER_FAILED, /* the writer cannot write the log device */
+	RECORD_LEAVING,	      /* an instance has cleared all it can: only its SUSPENDED is left */
 	RECORD_TYPE_END
 };
 
@@ -105,7 +106,7 @@ struct record {
 	enum record_type type;
 	uint32_t
 	    log; /* number of the log in the replicated state; all but HELLO, STREAM, READY, RESUME, NODE_* */
-	luid_t luid;		   /* RESUME, SUSPENDED, DESTROYED */
+	luid_t luid;		   /* RESUME, LEAVING, SUSPENDED, DESTROYED */
 	uint64_t batch;		   /* MARK, ACK */
 	node_id_t node;		   /* ACK, NODE_DOWN, NODE_DEAD */
 	uint64_t incarnation;	   /* ACK: of the node whose batch it is */

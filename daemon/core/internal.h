@@ -43,7 +43,7 @@ enum instance_state {
 };
 
 /* Steps of POSTSUSPEND, in this order (suspend.c). */
-enum suspend_step { SUSPEND_DRAIN, SUSPEND_CLEAR, SUSPEND_DEVICE, SUSPEND_TELL, SUSPEND_DONE };
+enum suspend_step { SUSPEND_DRAIN, SUSPEND_CLEAR, SUSPEND_LEAVE, SUSPEND_DEVICE, SUSPEND_TELL, SUSPEND_DONE };
 
 struct instance {
 	TAILQ_ENTRY(instance) entry;
@@ -53,7 +53,7 @@ struct instance {
 	struct region_set held; /* the kernel's marks through this table */
 	struct region_set
 	    leftover; /* held through the suspend: ghosts once the RESUME is in the order (hazard A7) */
-	bool known;		  /* the replicated state has it, or will have after the frame under way */
+	bool known;   /* the replicated state has it, or will have after the frame under way */
 	bool resume_sent;
 	bool resume_heard;   /* the RESUME came through the order: what the state says of the luid is of this
 				table */
@@ -68,7 +68,7 @@ struct instance {
 	uint64_t remote_since_ns; /* writes wait for recovery since, and no work was asked for; 0: no */
 	enum suspend_step suspend_step;
 	uint64_t suspend_deadline_ns;
-	bool suspended_sent;
+	bool leaving_sent, suspended_sent;
 };
 
 /* A request of the kernel that cannot be answered yet. */

@@ -54,7 +54,7 @@ static void log_unlearn(struct log *log)
 	log->device.known = false;
 	TAILQ_FOREACH (instance, &log->instances, entry) {
 		instance->resume_sent = instance->resume_heard = false;
-		instance->suspended_sent = false;
+		instance->leaving_sent = instance->suspended_sent = false;
 		/* Cleared in the frame that was under way, and marked again since. */
 		region_set_subtract(&log->linger_young, &instance->held);
 	}

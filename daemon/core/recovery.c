@@ -73,8 +73,7 @@ void recovery_work(struct core *core, struct log *log, struct instance *instance
 
 	instance->remote_since_ns = 0;
 	/* A resent question gets the same region (hazard B11). Who asks copies nothing. */
-	if (!possible ||
-	    (instance->has_work && !work_fits(log, log_world(core, log), instance->work)))
+	if (!possible || (instance->has_work && !work_fits(log, log_world(core, log), instance->work)))
 		recovery_work_end(core, log, instance);
 	if (possible && !instance->has_work) {
 		if (work_choose(log, log_world(core, log), &region))
@@ -110,8 +109,9 @@ static void copied_forget(struct log *log, region_t region)
 	region_set_remove(&log->copied_ready, region);
 }
 
-/* A leg failed under a write or a copy: the region is for nobody to copy before all tables are younger (hazard
- * B11). It is marked, also if it was before: so there is a batch to wait for, and the device has it dirty. */
+/* A leg failed under a write or a copy: the region is for nobody to copy before all tables are younger
+ * (hazard B11). It is marked, also if it was before: so there is a batch to wait for, and the device has it
+ * dirty. */
 static void region_failed(struct core *core, struct log *log, region_t region)
 {
 	copied_forget(log, region);
@@ -145,11 +145,12 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 	reply(core, request->seq, request->luid, 0, NULL, 0);
 }
 
-/* Nobody copies a failed region before every table is younger than the failure. A table that is not, and has to
- * be reloaded anyway, gets its writes through: they land on its first leg alone, as with a log of the kernel's
- * own. What waits would keep it from being suspended. A younger table writes when the region is recovered. */
-static bool let_through(const struct core *core, const struct world_log *world, const struct instance *instance,
-			region_t region)
+/* Nobody copies a failed region before every table is younger than the failure. A table that is not, and has
+ * to be reloaded anyway, gets its writes through: they land on its first leg alone, as with a log of the
+ * kernel's own. What waits would keep it from being suspended. A younger table writes when the region is
+ * recovered. */
+static bool let_through(const struct core *core, const struct world_log *world,
+			const struct instance *instance, region_t region)
 {
 	return core->active && world && region_set_contains(&world->failed, region) &&
 	       instance->failure_generation < world->failure_generation;
@@ -160,8 +161,8 @@ void recovery_remote(struct core *core, struct log *log, struct instance *instan
 {
 	region_t region = (region_t)ulog_region(request, 0), first = 0;
 	const struct world_log *world = log_world(core, log);
-	bool recovering = region_set_contains(&log->unsynced, region) &&
-			  !let_through(core, world, instance, region);
+	bool recovering =
+	    region_set_contains(&log->unsynced, region) && !let_through(core, world, instance, region);
 	uint64_t hint = log->shape.region_count;
 	uint8_t data[16];
 

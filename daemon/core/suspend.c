@@ -11,7 +11,7 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
 		return;
 	instance->state = INSTANCE_SUSPENDING;
 	instance->suspend_step = SUSPEND_DRAIN;
-	instance->suspended_sent = false;
+	instance->leaving_sent = instance->suspended_sent = false;
 	instance->suspend_deadline_ns = core->now_ns + DRAIN_NS;
 	log_poke(core, log);
 }
@@ -21,6 +21,46 @@ static bool log_other_running(const struct log *log, const struct instance *inst
 	const struct instance *running = log_resumed_instance(log);
 
 	return running && running != instance;
+}
+
+/*
+ * Members that are suspended at the same moment leave one after the other, in the order of their LEAVING: so
+ * there is one among them who is the last, knows it, and has heard every CLEAR. Without that the role of the
+ * writer could go to one that has just closed the device, and nobody would write the last clean bits. Nobody
+ * waits for one that announced it later, nor for a node without a daemon.
+ */
+static bool leave_in_turn(struct core *core, struct log *log, struct instance *instance,
+			  const struct world_instance *known)
+{
+	const struct world_log *world = log_world(core, log);
+	const struct participant *it;
+	struct record *record;
+
+	if (!world->shape.disk || !known || !known->resumed)
+		return true;
+	if (!instance->leaving_sent) {
+		record = send_add(core, RECORD_LEAVING, log->uuid);
+		if (record)
+			record->luid = instance->luid;
+		instance->leaving_sent = record != NULL;
+	}
+	if (!known->leaving)
+		return false;
+	TAILQ_FOREACH (it, &world->participants, entry)
+		if (it->node != core->config.node && participant_can(&core->world, it) &&
+		    participant_leaving(it) && participant_leaving(it) < known->leaving)
+			return false;
+	return true;
+}
+
+static bool others_stay(const struct core *core, const struct world_log *world)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &world->participants, entry)
+		if (it->node != core->config.node && participant_can(&core->world, it))
+			return true;
+	return false;
 }
 
 static void suspend_tell(struct core *core, struct log *log, struct instance *instance)
@@ -56,6 +96,11 @@ static bool device_handed_over(struct core *core, struct log *log)
 
 	if (!device_is_writer(core, log))
 		return device->state != DEVICE_WRITING && device->state != DEVICE_READING;
+	/* The last one has just got the role: it takes over first, then writes what the others cleared. */
+	if (!device->merged && !device->stopped && !others_stay(core, log_world(core, log))) {
+		device_tick(core, log);
+		return false;
+	}
 	if (device->merged && device->state == DEVICE_IDLE && !device_quiet(log)) {
 		if (device->clean_due_ns != UINT64_MAX)
 			device->clean_due_ns = core->now_ns;
@@ -90,6 +135,10 @@ static bool suspend_step(struct core *core, struct log *log, struct instance *in
 			return false;
 		}
 		log->give_up_all = false;
+		break;
+	case SUSPEND_LEAVE:
+		if (!log_resumed_instance(log) && !leave_in_turn(core, log, instance, known))
+			return false;
 		break;
 	case SUSPEND_DEVICE:
 		if (!log_resumed_instance(log) && !device_handed_over(core, log))

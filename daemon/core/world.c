@@ -165,6 +165,21 @@ bool participant_resumed(const struct participant *participant)
 	return false;
 }
 
+uint64_t participant_leaving(const struct participant *participant)
+{
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < participant->instance_count; i++) {
+		const struct world_instance *instance = &participant->instances[i];
+
+		if (instance->resumed && !instance->leaving)
+			return 0;
+		if (instance->resumed && instance->leaving > last)
+			last = instance->leaving;
+	}
+	return last;
+}
+
 bool participant_tainted(const struct participant *participant)
 {
 	for (unsigned i = 0; i < participant->instance_count; i++)
@@ -276,27 +291,31 @@ bool world_log_claim_granted(const struct world *world, const struct world_log *
 	return world_log_claim_free(log) && !world_log_repair_hindrance(world, log);
 }
 
-static bool participant_can(const struct world *world, const struct participant *participant)
+bool participant_can(const struct world *world, const struct participant *participant)
 {
 	const struct world_node *node = world_node_find(world, participant->node);
 
 	return node && node->state == NODE_READY && participant_resumed(participant);
 }
 
-static node_id_t writer_choose(const struct world *world, const struct world_log *log, bool *ret_all_failed)
+/* The lowest that stays, else the last to leave. */
+static node_id_t member_choose(const struct world *world, const struct world_log *log, bool writer,
+			       bool *ret_all_failed)
 {
-	const struct participant *it;
-	bool failed = false;
+	const struct participant *it, *last = NULL;
 
+	*ret_all_failed = false;
 	TAILQ_FOREACH (it, &log->participants, entry) {
 		if (!participant_can(world, it))
 			continue;
-		if (!it->device_failed)
+		if (writer && it->device_failed)
+			*ret_all_failed = true;
+		else if (!participant_leaving(it))
 			return it->node;
-		failed = true;
+		else if (!last || participant_leaving(it) > participant_leaving(last))
+			last = it;
 	}
-	*ret_all_failed = failed;
-	return NODE_NONE;
+	return last ? last->node : NODE_NONE;
 }
 
 static void writer_assign(const struct world *world, struct world_log *log)
@@ -305,7 +324,7 @@ static void writer_assign(const struct world *world, struct world_log *log)
 	if (!log->shape.disk || log->writer != NODE_NONE || world_log_assembling(world, log))
 		return;
 	log->writer_loaded = false;
-	log->writer = writer_choose(world, log, &log->device_dead);
+	log->writer = member_choose(world, log, true, &log->device_dead);
 	if (log->writer != NODE_NONE)
 		log->device_dead = false;
 }
@@ -313,6 +332,7 @@ static void writer_assign(const struct world *world, struct world_log *log)
 static void recoverer_assign(const struct world *world, struct world_log *log)
 {
 	const struct participant *it;
+	bool failed;
 
 	if (log->recoverer != NODE_NONE) {
 		it = participant_find(log, log->recoverer);
@@ -321,12 +341,7 @@ static void recoverer_assign(const struct world *world, struct world_log *log)
 		log->recoverer = NODE_NONE;
 		world_log_release(log);
 	}
-	TAILQ_FOREACH (it, &log->participants, entry) {
-		if (!participant_can(world, it))
-			continue;
-		log->recoverer = it->node;
-		return;
-	}
+	log->recoverer = member_choose(world, log, false, &failed);
 }
 
 /* Regions of a leg failure become plain out of sync once no instance is left that was told IN_SYNC 1 for

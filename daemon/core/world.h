@@ -39,7 +39,8 @@ struct world_node {
 struct world_instance {
 	luid_t luid;
 	bool resumed;
-	bool tainted; /* may write unmarked until its table is reloaded (hazards A2, A10) */
+	bool tainted;	  /* may write unmarked until its table is reloaded (hazards A2, A10) */
+	uint64_t leaving; /* place among those that are about to be suspended, 0: it is not one of them */
 	uint64_t
 	    failure_generation; /* of the log when the instance was resumed: older ones were told IN_SYNC 1 */
 };
@@ -79,9 +80,10 @@ struct world_log {
 	struct region_set
 	    unsynced; /* no running instance was told IN_SYNC 1; recovery by the recoverer's kernel */
 	struct region_set ghosts; /* legs may differ, instances were told IN_SYNC 1; repair by the daemon */
-	struct region_set failed; /* out of sync by a leg failure; unsynced once all instances are younger. None of
-				   * it is in `unsynced` */
+	struct region_set failed; /* out of sync by a leg failure; unsynced once all instances are younger.
+				   * None of it is in `unsynced` */
 	uint64_t failure_generation;
+	uint64_t leavings;    /* places given so far */
 	node_id_t writer;     /* NODE_NONE for a core log, or when nobody can */
 	bool writer_loaded;   /* the writer has read the device and merged it */
 	bool memory_is_truth; /* the last writer handed over in order: dirt only on the device is old */
@@ -119,6 +121,12 @@ void participant_remove(struct world_log *log, struct participant *participant);
 struct world_instance *participant_instance(struct participant *participant, luid_t luid);
 bool participant_tainted(const struct participant *participant);
 bool participant_resumed(const struct participant *participant);
+
+/* Its place among those that are about to leave, 0: a table of it goes on. */
+uint64_t participant_leaving(const struct participant *participant);
+
+/* Can the participant take a role: resumed, and its daemon is ready? */
+bool participant_can(const struct world *world, const struct participant *participant);
 
 /* Is any instance of the log resumed anywhere? */
 bool world_log_resumed(const struct world_log *log);

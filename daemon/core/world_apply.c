@@ -231,6 +231,7 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	/* The same table resumed again is as old as before: its kernel remembers what it was told (hazard
 	 * A4). */
 	instance->resumed = true;
+	instance->leaving = 0;
 	/* A new table may reach a device that the old one did not. */
 	participant->device_failed = false;
 	/* Held through a suspend: a failed cache flush leaves no other trace (hazard A7). */
@@ -243,6 +244,14 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	return log;
 }
 
+static void apply_leaving(struct world_log *log, struct participant *participant, const struct record *record)
+{
+	struct world_instance *instance = participant_instance(participant, record->luid);
+
+	if (instance && instance->resumed)
+		instance->leaving = ++log->leavings;
+}
+
 static struct world_log *apply_suspended(struct world *world, node_id_t sender, const struct record *record)
 {
 	struct world_log *log = world_log_by_number(world, record->log);
@@ -253,6 +262,7 @@ static struct world_log *apply_suspended(struct world *world, node_id_t sender, 
 	if (!instance)
 		return log;
 	instance->resumed = false;
+	instance->leaving = 0;
 	if (log->writer == sender && !participant_resumed(participant)) {
 		log->writer = NODE_NONE;
 		log->memory_is_truth = log->memory_is_truth || log->writer_loaded;
@@ -416,6 +426,7 @@ static struct world_log *apply_to_log(struct world *world, node_id_t sender, con
 	case RECORD_CLAIM: apply_claim(log, sender, record); break;
 	case RECORD_RELEASE: apply_release(log, sender, record); break;
 	case RECORD_WRITER_FAILED: apply_writer_failed(world, log, participant); break;
+	case RECORD_LEAVING: apply_leaving(log, participant, record); break;
 	default: break; /* COMMIT, ACK, WANT: no state */
 	}
 	return log;

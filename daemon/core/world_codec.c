@@ -19,6 +19,7 @@ static void instances_encode(struct bytes_writer *writer, const struct world_ins
 		bytes_write_u64(writer, instances[i].luid);
 		bytes_write_u8(writer,
 			       (uint8_t)((instances[i].resumed ? 1u : 0) | (instances[i].tainted ? 2u : 0)));
+		bytes_write_u64(writer, instances[i].leaving);
 		bytes_write_u64(writer, instances[i].failure_generation);
 	}
 }
@@ -37,6 +38,7 @@ static int instances_decode(struct bytes_reader *reader, struct world_instance *
 			return -EPROTO;
 		instances[i].resumed = flags & 1;
 		instances[i].tainted = flags & 2;
+		instances[i].leaving = bytes_read_u64(reader);
 		instances[i].failure_generation = bytes_read_u64(reader);
 	}
 	*ret_count = count;
@@ -94,6 +96,7 @@ static void log_encode(struct bytes_writer *writer, const struct world_log *log)
 	set_encode(writer, &log->ghosts);
 	set_encode(writer, &log->failed);
 	bytes_write_u64(writer, log->failure_generation);
+	bytes_write_u64(writer, log->leavings);
 	bytes_write_u32(writer, log->writer);
 	bytes_write_u32(writer, log->recoverer);
 	bytes_write_u8(writer, (uint8_t)((log->writer_loaded ? 1u : 0) | (log->memory_is_truth ? 2u : 0) |
@@ -140,6 +143,7 @@ static int log_decode(struct bytes_reader *reader, struct world *world)
 	if (error)
 		return error;
 	log->failure_generation = bytes_read_u64(reader);
+	log->leavings = bytes_read_u64(reader);
 	log->writer = bytes_read_u32(reader);
 	log->recoverer = bytes_read_u32(reader);
 	flags = bytes_read_u8(reader);

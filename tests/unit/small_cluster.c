@@ -192,7 +192,7 @@ void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down)
 
 void small_settle(struct small_cluster *cluster)
 {
-	while (cluster->queue_head < cluster->queue_tail) {
+	while (!cluster->hold && cluster->queue_head < cluster->queue_tail) {
 		struct small_message message = cluster->queue[cluster->queue_head++ % 4096];
 
 		for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++) {

@@ -269,6 +269,33 @@ static void test_reload_two_tables_of_one_log(void **state)
 	cluster_free(cluster);
 }
 
+/* All members are suspended at the same moment: the last to leave has the device clean. */
+static void test_all_leave_at_once(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+	uint32_t seqs[4];
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	for (node_id_t node = 1; node <= 3; node++) {
+		small_region(cluster, node, ULOG_MARK_REGION, node * 100, node);
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_FLUSH, node * 100, NULL, 0));
+		small_region(cluster, node, ULOG_CLEAR_REGION, node * 100, node);
+	}
+	assert_int_equal(device_dirty_count(cluster), 3);
+	cluster->hold = true;
+	for (node_id_t node = 1; node <= 3; node++)
+		seqs[node] = small_request(cluster, node, ULOG_POSTSUSPEND, node * 100, NULL, 0);
+	cluster->hold = false;
+	small_settle(cluster);
+	for (node_id_t node = 1; node <= 3; node++)
+		assert_answered(cluster, node, seqs[node]);
+	assert_int_equal(device_dirty_count(cluster), 0);
+	cluster_free(cluster);
+}
+
 static uint32_t set_sync(struct small_cluster *cluster, node_id_t node, luid_t luid, uint64_t region, uint64_t in_sync)
 {
 	uint8_t data[16];
@@ -330,6 +357,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_log_keeps_the_room),
 		cmocka_unit_test(test_broken_log_device),
 		cmocka_unit_test(test_reload_two_tables_of_one_log),
+		cmocka_unit_test(test_all_leave_at_once),
 		cmocka_unit_test(test_failed_copy_waits_for_the_reload),
 	};
 
