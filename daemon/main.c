@@ -64,7 +64,7 @@ static int serve(const struct options *options, struct run_dir *run_dir, bool ru
 			  options->run_dir);
 	if (node_id_wait(options, &node) != 0)
 		return STATUS_FAILED;
-	if (loop_open(options, node, run_dir, run_state_lost, &loop) != 0)
+	if (loop_open(options, node, run_dir, run_state_lost || run_dir_is_new(run_dir), &loop) != 0)
 		return STATUS_FAILED;
 	log_write(LOG_NOTICE, "mirrorlogd %s: node %u, cluster %s, fencing %s", MIRRORLOGD_VERSION, node,
 		  options_cluster_name(options->cluster), options_fencing_name(options->fencing));

@@ -123,6 +123,7 @@ void core_free(struct core *core)
 	stream_drop_in(core);
 	world_fini(&core->world);
 	effects_drop(core);
+	free(core->tables);
 	free(core->effects);
 	free(core->garbage);
 	free(core);

@@ -34,7 +34,7 @@ struct core_config {
 	enum fencing fencing;	 /* who says that a node is dead (hazards A9, B13) */
 	uint64_t linger_ns;	 /* how long a cleared mark is kept */
 	uint32_t linger_regions; /* how many cleared marks a log keeps at most */
-	bool run_state_lost;	 /* the run directory was there for this boot, but unreadable (hazard A10) */
+	bool run_state_lost;	 /* nothing, or not all, of this boot is in the run directory (hazard A10) */
 	bool repair_paused;	 /* start with the repair of ghosts paused */
 	/* Nodes of the cluster's configuration, up or not: when nobody knows the state, each of them may hold
 	 * marks. */

@@ -270,6 +270,9 @@ struct core {
 	uint64_t batch_floor; /* batch numbers up to here were used by logs that are gone */
 	bool acks_due;
 	bool repair_paused;
+	char (*tables)[LOG_UUID_BYTES]; /* logs that had a table when device-mapper was last asked */
+	size_t table_count;
+	bool tables_known;
 
 	struct {
 		uint64_t requests, messages_sent, messages_delivered, device_writes, device_write_bytes;
@@ -366,6 +369,8 @@ void device_fini(struct device *device);
 
 /* suspend.c */
 void suspend_begin(struct core *core, struct log *log, struct instance *instance);
+void suspend_forget(struct log *log,
+		    struct instance *instance); /* it is resumed, or gone, before its suspend is done */
 void suspend_tick(struct core *core, struct log *log);
 
 /* view.c */
@@ -409,6 +414,7 @@ void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id);
 
 /* run_state.c */
 void run_state_restore(struct core *core, const struct run_log *run_log);
+void run_state_disown(struct core *core); /* this node is ready: the cluster may know tables that are gone */
 void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns);
 void run_state_meta(struct core *core, struct log *log);
 void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,

@@ -203,5 +203,6 @@ void join_ready(struct core *core)
 {
 	core->join = JOIN_READY;
 	core_log(core, LOG_NOTICE, "ready: the state of the cluster is complete");
+	run_state_disown(core);
 	log_poke_all(core);
 }

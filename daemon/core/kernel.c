@@ -362,6 +362,7 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 	TAILQ_FOREACH (it, &log->instances, entry)
 		if (it != instance && (it->state == INSTANCE_RESUMED || it->state == INSTANCE_PRESUSPENDED))
 			suspend_begin(core, log, it);
+	suspend_forget(log, instance);
 	instance->state = INSTANCE_RESUMING;
 	instance->resume_sent = instance->resume_heard = false;
 	recovery_work_end(core, log, instance);

@@ -225,6 +225,7 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 	region_set_clear(&instance->held);
 	marks_abandon(core, log, &instance->leftover);
 	recovery_work_end(core, log, instance);
+	suspend_forget(log, instance);
 	run_state_forget(core, log, instance->luid);
 	region_set_fini(&instance->held);
 	region_set_fini(&instance->leftover);

@@ -217,12 +217,61 @@ static void table_resume(struct core *core, struct log *log)
 	resume_begin(core, log, instance);
 }
 
+static void tables_remember(struct core *core, const struct table *tables, size_t count)
+{
+	free(core->tables);
+	core->tables = calloc(count ? count : 1, sizeof(*core->tables));
+	core->tables_known = core->tables != NULL;
+	core->table_count = core->tables_known ? count : 0;
+	for (size_t i = 0; i < core->table_count; i++)
+		strncpy(core->tables[i], tables[i].uuid, LOG_UUID_BYTES - 1);
+}
+
+static bool table_remembered(const struct core *core, const char *uuid)
+{
+	for (size_t i = 0; i < core->table_count; i++)
+		if (!strcmp(core->tables[i], uuid))
+			return true;
+	return false;
+}
+
+/* What the cluster knows of tables here whose end this node has forgotten with all else (hazard A10). */
+void run_state_disown(struct core *core)
+{
+	const struct world_log *world;
+
+	TAILQ_FOREACH (world, &core->world.logs, entry) {
+		const struct participant *self = participant_find(world, core->config.node);
+
+		if (!self || !core->tables_known || log_find(core, world->uuid) ||
+		    table_remembered(core, world->uuid))
+			continue;
+		for (unsigned i = 0; i < self->instance_count; i++) {
+			struct record *record = send_add(core, RECORD_DESTROYED, world->uuid);
+
+			if (record)
+				record->luid = self->instances[i].luid;
+		}
+	}
+}
+
+/* A running table that this daemon knows nothing of comes back by itself only when it is used: read from it.
+ */
+static void tables_wake(struct core *core, const struct table *tables, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (tables[i].live && !tables[i].suspended && !log_find(core, tables[i].uuid))
+			effect_add(core, EFFECT_WAKE)->uuid = effect_keep(core, strdup(tables[i].uuid));
+}
+
 /* DTR and POSTSUSPEND are not sent again when nobody listened: speak for the tables that could not (hazard
  * B3). */
 void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns)
 {
 	struct log *log;
 
+	tables_remember(core, tables, count);
+	tables_wake(core, tables, count);
 	TAILQ_FOREACH (log, &core->logs, entry) {
 		struct instance *instance, *next;
 		bool suspended = false, found = table_of(tables, count, log->uuid, &suspended);

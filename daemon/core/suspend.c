@@ -16,6 +16,18 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
 	log_poke(core, log);
 }
 
+void suspend_forget(struct log *log, struct instance *instance)
+{
+	if (instance->state != INSTANCE_SUSPENDING)
+		return;
+	/* Handed over, but not told: the role is still this node's, and the device is opened anew. */
+	if (log->device.stopped) {
+		device_fini(&log->device);
+		device_init(&log->device);
+	}
+	log->give_up_all = false;
+}
+
 static bool log_other_running(const struct log *log, const struct instance *instance)
 {
 	const struct instance *running = log_resumed_instance(log);

@@ -308,6 +308,21 @@ static void apply_mark(struct world_log *log, struct participant *participant, c
 	participant->batch = record->batch;
 }
 
+/* A table that came back unknown may write where it likes, unmarked: all stays dirty until it is reloaded. */
+static void apply_synced(struct world_log *log, node_id_t sender, const struct record *record)
+{
+	struct participant *it;
+
+	if (log->recoverer != sender)
+		return;
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (participant_tainted(it)) {
+			region_set_union_with(&log->ghosts, &record->regions);
+			break;
+		}
+	region_set_subtract(&log->unsynced, &record->regions);
+}
+
 static void apply_failed(struct world_log *log, const struct record *record)
 {
 	log->failure_generation++;
@@ -353,6 +368,18 @@ static void apply_writer_failed(struct world *world, struct world_log *log, stru
 	world_log_assign_roles(world, log);
 }
 
+/* A daemon of the same boot that knows nothing: what others know of its node stays (hazard A10). It counts
+ * its batches anew. */
+static void memory_lost(struct world_log *log, struct participant *participant)
+{
+	for (unsigned i = 0; i < participant->instance_count; i++)
+		participant->instances[i].tainted = true;
+	region_set_union_with(&participant->marks, &participant->waiting);
+	region_set_clear(&participant->waiting);
+	participant->batch = participant->waiting_batch = 0;
+	ghosts_all(log);
+}
+
 static void apply_ready(struct world *world, node_id_t sender, const struct record *record)
 {
 	struct world_node *node = world_node_find(world, sender);
@@ -369,14 +396,11 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 		if (participant && participant->awaited) {
 			copy_ended(log, sender);
 			participant->awaited = false;
-			if (record
-				->flag) { /* it lost its memory: what others know of it stays (hazard A10) */
-				for (unsigned i = 0; i < participant->instance_count; i++)
-					participant->instances[i].tainted = true;
-				ghosts_all(log);
-			} else {
+			/* What was known to be lost does not come back by another start. */
+			if (record->flag || participant_tainted(participant))
+				memory_lost(log, participant);
+			else
 				participant_bury(log, participant);
-			}
 		}
 		if (!world_log_reap(world, log))
 			world_log_assign_roles(world, log);
@@ -418,10 +442,7 @@ static struct world_log *apply_to_log(struct world *world, node_id_t sender, con
 		region_set_subtract(&participant->marks, &record->regions);
 		region_set_subtract(&participant->waiting, &record->regions);
 		break;
-	case RECORD_SYNCED:
-		if (log->recoverer == sender)
-			region_set_subtract(&log->unsynced, &record->regions);
-		break;
+	case RECORD_SYNCED: apply_synced(log, sender, record); break;
 	case RECORD_FAILED: apply_failed(log, record); break;
 	case RECORD_CLAIM: apply_claim(log, sender, record); break;
 	case RECORD_RELEASE: apply_release(log, sender, record); break;

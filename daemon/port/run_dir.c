@@ -57,7 +57,7 @@ struct run_dir {
 	int fd, boot_fd, lock_fd;
 	uint64_t boot_id;
 	size_t state_offset; /* in the boot file */
-	bool broken;
+	bool broken, fresh;
 	LIST_HEAD(, run_log_dir) logs;
 };
 
@@ -532,7 +532,8 @@ static int state_open(struct run_dir *dir)
 	error = boot_read(dir, boot_id);
 	if (error < 0)
 		return error;
-	return error == 1 ? dir_each(dir->fd, ".", scan_name, dir) : boot_write(dir, boot_id);
+	dir->fresh = error == 0;
+	return dir->fresh ? boot_write(dir, boot_id) : dir_each(dir->fd, ".", scan_name, dir);
 }
 
 static int dir_open(struct run_dir *dir, const char *path)
@@ -569,6 +570,11 @@ int run_dir_open(const char *path, struct run_dir **ret_dir, bool *ret_state_los
 	*ret_dir = dir;
 	*ret_state_lost = dir->broken;
 	return 0;
+}
+
+bool run_dir_is_new(const struct run_dir *dir)
+{
+	return dir->fresh;
 }
 
 uint64_t run_dir_boot_id(const struct run_dir *dir)

@@ -5,7 +5,7 @@
  *   boot            the boot id, and whether the state below is intact
  *   LOG/meta        uuid, region count and the core's own bytes; replaced by rename(2)
  *   LOG/held.LUID   one bit a region, RUN_HELD of that instance (LUID: 16 hexadecimal digits)
- *   LOG/marked, unsynced, ghost, failed     one bit a region each
+ *   LOG/marked, unsynced, ghost, failed, work     one bit a region each
  *
  * LOG is the XXH3 of the uuid, 32 hexadecimal digits: a uuid may hold any byte but NUL. Nothing is synced to
  * a disk: the content only has to outlive the process.
@@ -34,6 +34,12 @@ struct run_dir;
  * read is still told by run_dir_load(). Returns 0 or a negative errno; -EBUSY: another daemon uses it.
  */
 int run_dir_open(const char *path, struct run_dir **ret_dir, bool *ret_state_lost);
+
+/*
+ * Was nothing of this boot there? The first daemon of a boot finds it so, and any daemon after somebody
+ * removed the directory: what other nodes know of this one in this boot tells which.
+ */
+bool run_dir_is_new(const struct run_dir *dir);
 
 /* Number of this boot, never 0: core_config.boot_id. */
 uint64_t run_dir_boot_id(const struct run_dir *dir);

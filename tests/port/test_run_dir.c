@@ -394,8 +394,10 @@ static void test_other_boot(void **state)
 	dir = dir_open(*state, false);
 	told_load(dir, &all);
 	assert_int_equal(all.count, 0);
+	assert_true(run_dir_is_new(dir));
 	run_dir_close(dir);
 	dir = dir_open(*state, false); /* and it is this boot's now */
+	assert_false(run_dir_is_new(dir));
 	run_dir_close(dir);
 }
 

@@ -411,6 +411,22 @@ void disk_node_dies(struct sim *sim, unsigned node)
 		}
 }
 
+/* What this path has written unmarked is nobody's to flush. */
+void disk_path_flush(struct sim *sim, unsigned node, unsigned log)
+{
+	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+		leg_flush(&sim->logs[log], leg, node);
+}
+
+/* A node dies whose table wrote unmarked, with no daemon that could have known: what it left is nobody's fault. */
+void disk_excuse(struct sim *sim, unsigned log)
+{
+	struct sim_log *it = &sim->logs[log];
+
+	for (unsigned leg = 1; leg < SIM_LEGS; leg++)
+		memcpy(it->legs[leg], it->legs[0], sizeof(it->legs[0]));
+}
+
 /* All caches are lost, each block for itself; the nodes die next. */
 void disk_power_cut(struct sim *sim)
 {

@@ -307,6 +307,8 @@ void host_memory_lost(struct sim *sim, unsigned number)
 	sim->nodes[number].memory_lost = true;
 	for (unsigned i = 0; i < SIM_LOGS; i++)
 		run_forget(&sim->nodes[number].run[i]);
+	for (unsigned i = 0; i < sim->log_count; i++)
+		work_excuse(sim, number, i);
 }
 
 void host_daemon_pause(struct sim *sim, unsigned number, uint64_t ns)

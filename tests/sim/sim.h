@@ -177,6 +177,7 @@ struct sim_device {
 	enum table_stage stage;
 	bool busy, status_busy, excused, reload_wanted, removing;
 	bool reloading;
+	bool looked_at; /* once, after the faults */
 	enum kernel_command_type command;
 	unsigned bios;
 	enum kernel_command_type plan[4]; /* what comes next */
@@ -341,6 +342,8 @@ void disk_init(struct sim *sim);
 void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *out);
 void disk_leg_land(struct sim *sim, const struct sim_event *event);
 void disk_node_dies(struct sim *sim, unsigned node);
+void disk_path_flush(struct sim *sim, unsigned node, unsigned log);
+void disk_excuse(struct sim *sim, unsigned log);
 void disk_power_cut(struct sim *sim);
 void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns);
 void disk_perform(struct sim *sim, unsigned node, const struct effect *effect);
@@ -352,6 +355,7 @@ void work_start(struct sim *sim, unsigned node);
 void work_do(struct sim *sim, unsigned node);
 void work_bio_done(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_command_done(struct sim *sim, unsigned node, const struct kernel_output *out);
+void work_excuse(struct sim *sim, unsigned node, unsigned log);
 void work_complaint(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_may_read(struct expected *expected, uint64_t value);
 void work_node_dies(struct sim *sim, unsigned node);

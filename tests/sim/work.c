@@ -135,8 +135,10 @@ void work_node_dies(struct sim *sim, unsigned number)
 	}
 	for (unsigned i = 0; i < sim->log_count; i++) {
 		struct sim_device *device = &node->devices[i];
-		if (device->excused && sim->logs[i].excused)
+		if (device->excused) {
 			sim->logs[i].excused--;
+			disk_excuse(sim, i);
+		}
 		memset(device, 0, sizeof(*device));
 		device->number = -1;
 	}
@@ -186,10 +188,13 @@ static void plan_reload(struct sim_device *device)
 	device->reload_wanted = false;
 }
 
-static void table_gone(struct sim *sim, struct sim_device *device, unsigned log)
+static void table_gone(struct sim *sim, unsigned number, unsigned log)
 {
+	struct sim_device *device = &sim->nodes[number].devices[log];
+
 	if (!device->excused)
 		return;
+	disk_path_flush(sim, number, log);
 	device->excused = false;
 	sim->logs[log].excused--;
 }
@@ -220,19 +225,29 @@ void work_command_done(struct sim *sim, unsigned number, const struct kernel_out
 		break;
 	case KERNEL_RESUME:
 		if (device->reloading)
-			table_gone(sim, device, log);
+			table_gone(sim, number, log);
 		device->reloading = false;
 		device->stage = TABLE_ACTIVE;
 		break;
 	case KERNEL_SUSPEND:
 	case KERNEL_SUSPEND_NOFLUSH: device->stage = TABLE_SUSPENDED; break;
 	case KERNEL_REMOVE:
-		table_gone(sim, device, log);
+		table_gone(sim, number, log);
 		memset(device, 0, sizeof(*device));
 		device->number = -1;
 		break;
 	default: break;
 	}
+}
+
+/* This table may write what no daemon can know of, until it is reloaded. */
+void work_excuse(struct sim *sim, unsigned number, unsigned log)
+{
+	struct sim_device *device = &sim->nodes[number].devices[log];
+
+	if (!device->excused)
+		sim->logs[log].excused++;
+	device->excused = true;
 }
 
 /* What the kernel complains of is either a fault that was made here, or a broken promise. */
@@ -247,9 +262,7 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 	switch (out->complaint.kind) {
 	case KERNEL_RESUME_FAILED:
 		device->reload_wanted = true;
-		if (!device->excused)
-			sim->logs[log].excused++;
-		device->excused = true;
+		work_excuse(sim, number, log);
 		break;
 	case KERNEL_LOG_FAILURE: device->reload_wanted = true; break;
 	case KERNEL_NO_ROOM:
@@ -339,6 +352,11 @@ void work_do(struct sim *sim, unsigned number)
 		struct sim_device *device = &node->devices[log];
 		bool usable = table_work(sim, node, log);
 
+		/* Somebody looks with `dmsetup status` sooner or later: what a daemon lost comes back by that. */
+		if (sim->settling && usable && !device->status_busy && !device->looked_at) {
+			device->looked_at = true;
+			command_start(sim, node, log, KERNEL_STATUS);
+		}
 		if (sim->settling || !usable)
 			continue;
 		if (device->stage != TABLE_ACTIVE && !sim_chance(sim, 20))
