@@ -19,6 +19,27 @@ static void ghosts_from(struct world_log *log, const struct region_set *regions)
 	region_set_subtract(&log->ghosts, &log->unsynced);
 }
 
+static bool log_tainted(const struct world_log *log)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (participant_tainted(it))
+			return true;
+	return false;
+}
+
+/* A log begins with what is out of sync. Nobody knows what a table that came back unknown was told: told IN_SYNC 1
+ * it writes to all legs, told 0 now it might write to one. */
+static void log_begin(struct world_log *log)
+{
+	log->phase = LOG_OPEN;
+	if (!log_tainted(log))
+		return;
+	region_set_clear(&log->unsynced);
+	ghosts_all(log);
+}
+
 static void participant_bury(struct world_log *log, struct participant *participant)
 {
 	ghosts_from(log, &participant->marks);
@@ -210,6 +231,7 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 {
 	struct world_log *log = world_log_find(world, record->uuid);
 	const struct world_node *node = world_node_find(world, sender);
+	bool fresh = !log;
 	struct participant *participant;
 	struct world_instance *instance;
 
@@ -239,6 +261,8 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	if (record->flag) {
 		instance->tainted = true;
 		ghosts_all(log);
+		if (fresh && log->phase == LOG_OPEN)
+			log_begin(log);
 	}
 	world_log_assign_roles(world, log);
 	return log;
@@ -311,15 +335,10 @@ static void apply_mark(struct world_log *log, struct participant *participant, c
 /* A table that came back unknown may write where it likes, unmarked: all stays dirty until it is reloaded. */
 static void apply_synced(struct world_log *log, node_id_t sender, const struct record *record)
 {
-	struct participant *it;
-
 	if (log->recoverer != sender)
 		return;
-	TAILQ_FOREACH (it, &log->participants, entry)
-		if (participant_tainted(it)) {
-			region_set_union_with(&log->ghosts, &record->regions);
-			break;
-		}
+	if (log_tainted(log))
+		region_set_union_with(&log->ghosts, &record->regions);
 	region_set_subtract(&log->unsynced, &record->regions);
 }
 
@@ -363,7 +382,7 @@ static void apply_writer_failed(struct world *world, struct world_log *log, stru
 	 * B6). */
 	if (log->phase == LOG_LOADING) {
 		region_set_add_range(&log->unsynced, 0, log->shape.region_count);
-		log->phase = LOG_OPEN;
+		log_begin(log);
 	}
 	world_log_assign_roles(world, log);
 }
@@ -616,7 +635,7 @@ struct world_log *world_apply_device(struct world *world, node_id_t sender, uint
 	if (log->phase == LOG_LOADING) {
 		region_set_copy(&log->unsynced, dirty);
 		region_set_subtract(&log->ghosts, &log->unsynced);
-		log->phase = LOG_OPEN;
+		log_begin(log);
 	} else if (!log->memory_is_truth) {
 		/* A mark that the former writer committed may have been seen by nobody else, its owner dead
 		 * (hazard B6). That somebody alive has a mark on the same region does not tell: it will be
