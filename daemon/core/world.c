@@ -188,6 +188,16 @@ bool participant_tainted(const struct participant *participant)
 	return false;
 }
 
+bool world_log_tainted(const struct world_log *log)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (participant_tainted(it))
+			return true;
+	return false;
+}
+
 bool world_log_resumed(const struct world_log *log)
 {
 	const struct participant *it;
@@ -364,6 +374,10 @@ static void failures_settle(struct world_log *log)
 
 void world_log_assign_roles(struct world *world, struct world_log *log)
 {
+	if (world_log_tainted(log))
+		log->mistrusted = true;
+	else if (region_set_is_empty(&log->unsynced))
+		log->mistrusted = false;
 	log->cold = log->cold && world_log_assembling(world, log);
 	failures_settle(log);
 	writer_assign(world, log);

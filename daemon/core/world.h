@@ -92,7 +92,9 @@ struct world_log {
 	bool claimed; /* the recoverer's daemon wants, or has, `claim` for repair */
 	region_t claim;
 	bool repair_barred; /* leg trouble (hazard B9): no repair until every instance is younger */
-	bool cold;	    /* put together from what nodes remember: some have not spoken yet */
+	bool mistrusted; /* a tainted table wrote while regions were out of sync: what is recovered is a ghost
+			    still */
+	bool cold;	 /* put together from what nodes remember: some have not spoken yet */
 };
 
 struct world {
@@ -127,6 +129,9 @@ uint64_t participant_leaving(const struct participant *participant);
 
 /* Can the participant take a role: resumed, and its daemon is ready? */
 bool participant_can(const struct world *world, const struct participant *participant);
+
+/* Has any node a table that may write unmarked? */
+bool world_log_tainted(const struct world_log *log);
 
 /* Is any instance of the log resumed anywhere? */
 bool world_log_resumed(const struct world_log *log);

@@ -19,22 +19,12 @@ static void ghosts_from(struct world_log *log, const struct region_set *regions)
 	region_set_subtract(&log->ghosts, &log->unsynced);
 }
 
-static bool log_tainted(const struct world_log *log)
-{
-	const struct participant *it;
-
-	TAILQ_FOREACH (it, &log->participants, entry)
-		if (participant_tainted(it))
-			return true;
-	return false;
-}
-
-/* A log begins with what is out of sync. Nobody knows what a table that came back unknown was told: told IN_SYNC 1
- * it writes to all legs, told 0 now it might write to one. */
+/* A log begins with what is out of sync. Nobody knows what a table that came back unknown was told: told
+ * IN_SYNC 1 it writes to all legs, told 0 now it might write to one. */
 static void log_begin(struct world_log *log)
 {
 	log->phase = LOG_OPEN;
-	if (!log_tainted(log))
+	if (!world_log_tainted(log))
 		return;
 	region_set_clear(&log->unsynced);
 	ghosts_all(log);
@@ -332,12 +322,13 @@ static void apply_mark(struct world_log *log, struct participant *participant, c
 	participant->batch = record->batch;
 }
 
-/* A table that came back unknown may write where it likes, unmarked: all stays dirty until it is reloaded. */
+/* A table that came back unknown may write where it likes, unmarked: what was copied while it did is copied
+ * again. */
 static void apply_synced(struct world_log *log, node_id_t sender, const struct record *record)
 {
 	if (log->recoverer != sender)
 		return;
-	if (log_tainted(log))
+	if (log->mistrusted)
 		region_set_union_with(&log->ghosts, &record->regions);
 	region_set_subtract(&log->unsynced, &record->regions);
 }
