@@ -82,7 +82,7 @@ def fio_start(node, device, seconds, seed):
     return node.start(
         "fio", "--name=load", f"--filename={device}", "--direct=1", "--rw=randwrite", "--bs=4k",
         "--ioengine=psync", "--thread", "--time_based", f"--runtime={seconds}", f"--randseed={seed}",
-        "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=32", "--output-format=json",
+        "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=8", "--output-format=json",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 """Several nodes on one bridge, with shared disks and corosync."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ UBD_MAJOR = 98
 UBD_MINORS = 16
 POLL_SECONDS = 0.05
 KICK_PRIORITY_STEPS = 20  # before the nodes themselves: they stand still without it
+
+MEMBERSHIP = re.compile(r"(\w{3} \d+ [\d:]{8})(\.\d+).* A new membership .* was formed")
 
 COROSYNC_CONF = """\
 totem {{
@@ -54,6 +57,15 @@ COROSYNC_NODE = """\
 		ring0_addr: {address}
 	}}
 """
+
+
+def _membership_parse(line):
+    """The time of a line of corosync's log that says a membership was formed, else None."""
+    found = MEMBERSHIP.match(line)
+    if not found:
+        return None
+    year = time.localtime().tm_year
+    return time.mktime(time.strptime(f"{year} {found[1]}", "%Y %b %d %H:%M:%S")) + float(found[2])
 
 
 def machine_check():
@@ -190,7 +202,7 @@ class Cluster:
     def quorum_members(self, node):
         """Node ids that a node's corosync counts in its quorate partition; empty when it is not quorate."""
         command = node.start("corosync-quorumtool", "-s")
-        if command.wait(20) not in (0, 1, 2):
+        if command.wait(60) not in (0, 1, 2):
             return []
         quorate, members, table = False, [], False
         for line in command.stdout().splitlines():
@@ -202,7 +214,7 @@ class Cluster:
                 members.append(int(words[0]))
         return members if quorate else []
 
-    def quorum_wait(self, nodes=None, seconds=60):
+    def quorum_wait(self, nodes=None, seconds=120):
         """Waits until the given nodes, or all, are quorate and see exactly each other."""
         nodes = nodes or self.nodes
         wanted = [node.number for node in nodes]
@@ -213,6 +225,20 @@ class Cluster:
                     log = self.corosync[node].stderr()[-1500:]
                     raise SetupError(f"{node.name}: no quorum of {wanted}, but of {seen}; corosync says:\n{log}")
                 time.sleep(POLL_SECONDS)
+
+    def membership_time(self, node, after):
+        """When the node's corosync last formed a membership after a time (time.time() of the host), or None."""
+        found = [when for when in map(_membership_parse, self.corosync[node].stderr().splitlines()) if when]
+        return found[-1] if found and found[-1] > after else None
+
+    def membership_wait(self, nodes, after, seconds=120):
+        """Waits until each node's corosync has formed a membership after that time; returns the last such time."""
+        deadline = time.monotonic() + seconds
+        while None in (times := [self.membership_time(node, after) for node in nodes]):
+            if time.monotonic() > deadline:
+                raise SetupError(f"corosync has formed no membership for {seconds} s")
+            time.sleep(POLL_SECONDS)
+        return max(times)
 
     # --- faults -------------------------------------------------------------------------------------------------
 
@@ -230,7 +256,9 @@ class Cluster:
         for node in self.nodes:
             if node.alive():
                 node.pause()
-        time.sleep(0.1)  # the disk threads finish what they were given: memory copies of a few pages
+        for node in self.nodes:
+            if node.alive():
+                node.settle_wait()
 
     def thaw(self):
         for node in self.nodes:

@@ -29,7 +29,7 @@ class Daemon:
         self._command = self.node.start(*argv, env=env)
         self._logs.append(self._command)
 
-    def status(self, seconds=20):
+    def status(self, seconds=60):
         """`mirrorlogctl status --json`, parsed; None while the daemon does not answer."""
         command = self.node.start(f"{BUILD}/mirrorlogctl", f"--run-dir={RUN_DIR}", "status", "--json")
         if command.wait(seconds) != 0:
@@ -41,7 +41,7 @@ class Daemon:
         status = self.status()
         return next((log for log in (status or {}).get("logs", []) if log["uuid"] == uuid), None)
 
-    def ready_wait(self, seconds=40):
+    def ready_wait(self, seconds=90):
         """Waits until the daemon knows the state of the cluster."""
         deadline = time.monotonic() + seconds
         status = None
@@ -56,9 +56,9 @@ class Daemon:
     def kill(self):
         """SIGKILL, as the out-of-memory killer or a bug would."""
         self._command.signal(signal.SIGKILL)
-        self._command.wait(20)
+        self._command.wait(60)
 
-    def stop(self, seconds=30):
+    def stop(self, seconds=60):
         """SIGTERM; returns the exit status."""
         self._command.signal(signal.SIGTERM)
         return self._command.wait(seconds)

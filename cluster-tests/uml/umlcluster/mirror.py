@@ -97,7 +97,7 @@ class Mirror:
         self._dm_major, minor = number.split(":")
         assert minor == "0", f"{node.name}: the delayed leg is {number}, other devices were there before"
 
-    def activate(self, *nodes, seconds=60):
+    def activate(self, *nodes, seconds=120):
         """Activates on all given nodes at the same time, as a cluster start does."""
         if self.leg_delay_ms:
             for node in nodes:
@@ -106,22 +106,22 @@ class Mirror:
         for command in started:
             command.check(seconds)
 
-    def deactivate(self, *nodes, seconds=60):
+    def deactivate(self, *nodes, seconds=120):
         """One node after the other: of nodes that leave at the same moment the one that gets the log device last may be
         on its way out already, and leave dirty bits of clean regions behind (protocol/README, what is left open)."""
         for node in nodes:
             node.run("dmsetup", "remove", self.name, seconds=seconds)
 
-    def reload(self, node, seconds=60):
+    def reload(self, node, seconds=120):
         """What `lvchange --refresh` does."""
         node.run("dmsetup", "load", self.name, "--table", self.table(), seconds=seconds)
         node.run("dmsetup", "suspend", "--noflush", self.name, seconds=seconds)
         node.run("dmsetup", "resume", self.name, seconds=seconds)
 
-    def status(self, node, seconds=40):
+    def status(self, node, seconds=90):
         return MirrorStatus(node.run("dmsetup", "status", self.name, seconds=seconds))
 
-    def table_words(self, node, seconds=40):
+    def table_words(self, node, seconds=90):
         return node.run("dmsetup", "table", self.name, seconds=seconds).split()
 
     def sync_wait(self, node, seconds, progress=None):
@@ -164,11 +164,11 @@ class Mirror:
             for region in range(self.region_count)
         ]
         node.file_put(f"{self.name}-slice", "\n".join(lines) + "\n")
-        node.run("dmsetup", "create", f"{self.name}-slice", f"/run/share/{self.name}-slice", seconds=60)
+        node.run("dmsetup", "create", f"{self.name}-slice", f"/run/share/{self.name}-slice", seconds=120)
         return f"/dev/mapper/{self.name}-slice"
 
     def slice_remove(self, node):
-        node.run("dmsetup", "remove", f"{self.name}-slice", seconds=60)
+        node.run("dmsetup", "remove", f"{self.name}-slice", seconds=120)
 
     # --- what is on the disks, read by the host --------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ class Node:
                 env=env,
             )
 
-    def boot_wait(self, seconds=60):
+    def boot_wait(self, seconds=120):
         """Waits until the node takes commands."""
         deadline = time.monotonic() + seconds
         while not os.path.exists(os.path.join(self.share, f"boot-{self.boots}")):
@@ -170,8 +170,8 @@ class Node:
     def alive(self):
         return self._process is not None and self._process.poll() is None
 
-    def _session_pids(self):
-        """Every process of the node: a node is one session."""
+    def _session_states(self):
+        """(process id, state letter) of every process of the node: a node is one session."""
         found = []
         for name in os.listdir("/proc"):
             if not name.isdigit():
@@ -182,14 +182,17 @@ class Node:
             except OSError:
                 continue
             if int(fields[3]) == self._process.pid and fields[0] != "Z":
-                found.append(int(name))
+                found.append((int(name), fields[0]))
         return found
+
+    def _session_pids(self):
+        return [pid for pid, _ in self._session_states()]
 
     def kill(self):
         """Ends the node at once, as a power cut would (the host's page cache survives)."""
         if self._process is None:
             return
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while pids := self._session_pids():
             for pid in sorted(pids, key=lambda pid: pid != self._process.pid):
                 try:
@@ -204,8 +207,30 @@ class Node:
         self._process = None
 
     def pause(self):
-        """Stops the node's time; disk requests already under way still end."""
+        """Stops the node's time; disk requests already under way still end, see settle_wait()."""
         os.kill(self._process.pid, signal.SIGSTOP)
+
+    def settle_wait(self, seconds=60):
+        """Waits until a paused node is still: the kernel has stopped, its disk threads have nothing left to do."""
+        deadline = time.monotonic() + seconds
+        while busy := [pid for pid, state in self._session_states() if self._is_busy(pid, state)]:
+            if time.monotonic() > deadline:
+                raise SetupError(f"{self.name}: processes {busy} do not come to rest")
+            time.sleep(POLL_SECONDS)
+
+    def _is_busy(self, pid, state):
+        if pid == self._process.pid:
+            return state != "T"
+        return state in "RD" and not self._is_traced(pid)
+
+    @staticmethod
+    def _is_traced(pid):
+        """Is it a process of the guest? It may spin in its own memory, but gets nothing from a kernel that stands."""
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+                return "\nTracerPid:\t0\n" not in file.read()
+        except OSError:
+            return True
 
     def resume(self):
         os.kill(self._process.pid, signal.SIGCONT)
@@ -219,11 +244,11 @@ class Node:
         self.file_put(f"cmd/{command.number}.json", json.dumps({"argv": command.argv, "env": env or {}}))
         return command
 
-    def run(self, *argv, seconds=30, env=None):
+    def run(self, *argv, seconds=90, env=None):
         """Runs a command that must succeed; returns its standard output."""
         return self.start(*argv, env=env).check(seconds)
 
-    def shell(self, text, seconds=30):
+    def shell(self, text, seconds=90):
         return self.run("bash", "-ec", text, seconds=seconds)
 
     # --- kernel messages ----------------------------------------------------------------------------------------

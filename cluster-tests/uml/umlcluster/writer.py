@@ -23,7 +23,7 @@ BLOCK_BYTES = 4096
 JOB_COUNT = 4
 MAGIC = b"MLWRITER"
 TAG = struct.Struct("<8sIIQQI28x")  # magic, node, zero, block, generation, CRC-32 of what stands before it
-ENTRY = struct.Struct("<QQdd")  # block, generation, start and end in seconds of the node's monotonic clock
+ENTRY = struct.Struct("<QQdd")  # block, generation, start and end by the node's clock, which follows the host's
 
 
 def block_make(node, block, generation):
@@ -112,9 +112,9 @@ def blocks_write(device, record, node, job, block_count, seconds, seed, run):
         generation += 1
         block = chance.randrange(block_count // JOB_COUNT) * JOB_COUNT + job
         buffer[:] = block_make(node, block, generation)
-        start = time.monotonic()
+        start = time.time()
         os.pwritev(fd, [buffer], block * BLOCK_BYTES)
-        os.write(record, ENTRY.pack(block, generation, start, time.monotonic()))
+        os.write(record, ENTRY.pack(block, generation, start, time.time()))
 
 
 def main():
