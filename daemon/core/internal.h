@@ -415,6 +415,7 @@ void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id);
 /* run_state.c */
 void run_state_restore(struct core *core, const struct run_log *run_log);
 void run_state_disown(struct core *core); /* this node is ready: the cluster may know tables that are gone */
+void run_state_disown_others(struct core *core, struct log *log, const struct participant *self);
 void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns);
 void run_state_meta(struct core *core, struct log *log);
 void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,

@@ -145,6 +145,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		region_set_clear(&instance->leftover);
 		if (instance->tainted)
 			marks_adopt(core, log, instance, &self->marks);
+		run_state_disown_others(core, log, self);
 		log->mirror_due = true;
 		run_state_mirror(core, log);
 		run_state_meta(core, log);

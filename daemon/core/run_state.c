@@ -255,6 +255,33 @@ void run_state_disown(struct core *core)
 	}
 }
 
+/* A host runs one table of a log: when one is resumed, those that only the cluster remembers are gone. Their
+ * marks become ghosts, and are this node's to clear. */
+void run_state_disown_others(struct core *core, struct log *log, const struct participant *self)
+{
+	struct region_set unknown = {0};
+
+	region_set_copy(&unknown, &self->marks);
+	region_set_subtract(&unknown, &log->announced);
+	region_set_subtract(&unknown, &log->clearing);
+	region_set_subtract(&unknown, &log->cleared_in_flight);
+	for (unsigned i = 0; i < self->instance_count; i++) {
+		struct record *record;
+
+		if (instance_find(log, self->instances[i].luid))
+			continue;
+		record = send_add(core, RECORD_DESTROYED, log->uuid);
+		if (!record)
+			continue;
+		record->luid = self->instances[i].luid;
+		region_set_move(&record->regions, &unknown);
+		region_set_union_with(&log->announced, &record->regions);
+		run_state_set(core, log, RUN_MARKED, 0, &record->regions, true);
+		marks_abandon(core, log, &record->regions);
+	}
+	region_set_fini(&unknown);
+}
+
 /* A running table that this daemon knows nothing of comes back by itself only when it is used: read from it.
  */
 static void tables_wake(struct core *core, const struct table *tables, size_t count)
