@@ -192,6 +192,16 @@ static void control(struct core *core, const struct event *event)
 	}
 }
 
+static void legs_opened(struct core *core, const struct event *event)
+{
+	struct log *log = log_by_handle(core, event->legs.log);
+
+	if (!log)
+		return;
+	log->handles_errors = event->legs.handles_errors;
+	log_poke(core, log);
+}
+
 static void io_done(struct core *core, const struct event *event)
 {
 	struct log *log = log_by_handle(core, event->io.log);
@@ -249,6 +259,7 @@ void core_step(struct core *core, const struct event *event, struct effects *ret
 	case EVENT_DEVICE_WRITTEN:
 	case EVENT_LEGS_FLUSHED:
 	case EVENT_REPAIRED: io_done(core, event); break;
+	case EVENT_LEGS_OPENED: legs_opened(core, event); break;
 	case EVENT_TIMER: log_poke_all(core); break;
 	case EVENT_CONTROL: control(core, event); break;
 	}

@@ -61,6 +61,7 @@ enum event_type {
 	EVENT_DEVICE_WRITTEN, /* answer to EFFECT_DEVICE_WRITE */
 	EVENT_LEGS_FLUSHED,   /* answer to EFFECT_LEGS_FLUSH */
 	EVENT_REPAIRED,	      /* answer to EFFECT_REPAIR */
+	EVENT_LEGS_OPENED,    /* answer to EFFECT_LEGS_OPEN: what the live table says of itself */
 	EVENT_TIMER,	      /* core_deadline_ns() has passed */
 	EVENT_CONTROL,	      /* a command of the administrator */
 };
@@ -167,6 +168,11 @@ struct event {
 			uint32_t block_bytes; /* EVENT_DEVICE_READ: unit of a write, a power of two, 512 ..
 						 65536 */
 		} io;
+		/* EVENT_LEGS_OPENED */
+		struct {
+			uint32_t log;
+			bool handles_errors; /* false also when the table was not found */
+		} legs;
 		struct {
 			enum control_command command;
 			node_id_t node;
@@ -187,7 +193,7 @@ enum effect_type {
 	EFFECT_DEVICE_WRITE, /* write the extents, durable when answered */
 	EFFECT_DEVICE_CLOSE, /* no answer; nothing is in flight */
 	EFFECT_LEGS_FLUSH, /* flush the write caches of all legs of the live table of this log (hazard B7) */
-	EFFECT_LEGS_OPEN,  /* the table of this log is live: find out its legs. No answer. A `dmsetup remove`
+	EFFECT_LEGS_OPEN,  /* the table of this log is live: find out its legs. A `dmsetup remove`
 			    * hides  the table before it suspends it, and the last flush needs them */
 	EFFECT_LEGS_CLOSE, /* close every descriptor of legs of this log (hazard A14); nothing is in flight */
 	EFFECT_REPAIR,	   /* copy first leg to all others, O_DIRECT, flush */

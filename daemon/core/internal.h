@@ -138,8 +138,10 @@ struct log {
 	/* Legs: one flush at a time serves clears and sync bits. */
 	bool legs_busy;
 	uint64_t legs_token, legs_retry_ns;
-	bool give_up_all; /* a suspend wants every lingering mark cleared now */
-	bool legs_failed; /* the last flush failed */
+	bool give_up_all;    /* a suspend wants every lingering mark cleared now */
+	bool legs_failed;    /* the last flush failed */
+	bool handles_errors; /* the live table has handle_errors: its kernel holds a write whose FLUSH failed
+			      */
 
 	/* Recovery (recovery.c), at the recoverer. */
 	struct region_set copied; /* SET_REGION_SYNC(r, 1) seen, legs not flushed since */

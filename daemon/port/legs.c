@@ -159,6 +159,7 @@ struct finding {
 	LIST_ENTRY(finding) entry;
 	struct legs *legs;
 	char uuid[LOG_UUID_BYTES];
+	uint32_t log; /* EFFECT_LEGS_OPEN */
 };
 
 static struct finding *finding_new(struct legs *legs, const char *uuid)
@@ -268,6 +269,26 @@ static void legs_work(struct legs *legs, const struct effect *effect)
 	mirror_find_table(mirror);
 }
 
+static void opened_found(void *context, int error, const struct mirror_table *table)
+{
+	struct finding *finding = context;
+	struct event event = {.type = EVENT_LEGS_OPENED};
+
+	event.legs.log = finding->log;
+	event.legs.handles_errors = !error && table->handles_errors;
+	event_sink_post(&finding->legs->config.sink, &event);
+	finding_free(finding);
+}
+
+static void legs_find(struct legs *legs, const struct effect *effect)
+{
+	struct finding *finding = finding_new(legs, effect->uuid);
+
+	finding->log = effect->log;
+	device_mapper_find(legs->mapper, effect->uuid, opened_found, finding);
+	mirror_find_table(mirror_need(legs, effect->uuid));
+}
+
 /* --- waking the kernel --- */
 
 static void wake_found(void *context, int error, const struct mirror_table *table)
@@ -335,7 +356,7 @@ void legs_perform(struct legs *legs, const struct effect *effect)
 	switch (effect->type) {
 	case EFFECT_LEGS_FLUSH:
 	case EFFECT_REPAIR: legs_work(legs, effect); break;
-	case EFFECT_LEGS_OPEN: mirror_find_table(mirror_need(legs, effect->uuid)); break;
+	case EFFECT_LEGS_OPEN: legs_find(legs, effect); break;
 	case EFFECT_LEGS_CLOSE:
 		mirror = mirror_find(legs, effect->uuid);
 		if (mirror)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The legs of mirrors: EFFECT_LEGS_FLUSH, _LEGS_CLOSE, EFFECT_REPAIR, EFFECT_WAKE.
+ * The legs of mirrors: EFFECT_LEGS_OPEN, _LEGS_FLUSH, _LEGS_CLOSE, EFFECT_REPAIR, EFFECT_WAKE.
  *
  * Legs come from the live table of the log as device-mapper has it at EFFECT_LEGS_OPEN, or when first needed.
  * They are opened when first needed and kept open until EFFECT_LEGS_CLOSE or an error. One thread a log
@@ -19,6 +19,7 @@ int legs_open(const struct port_config *config, struct device_mapper *mapper, st
 
 /*
  * All need effect->uuid.
+ * - EFFECT_LEGS_OPEN: answered by EVENT_LEGS_OPENED, also when there is no such table.
  * - EFFECT_LEGS_FLUSH: answered by EVENT_LEGS_FLUSHED; begun after the call (hazard B7). -ENODEV: no live
  * table of this log, or no device-mapper; else the first error of a leg, every leg having been tried.
  * - EFFECT_REPAIR: answered by EVENT_REPAIRED after the copy is flushed. Sectors are those of the mirror

@@ -79,6 +79,10 @@ static int parse_legs(char **words, int count, struct mirror_table *ret_table)
 			return -EINVAL;
 	}
 	ret_table->leg_count = (unsigned)leg_count;
+	ret_table->handles_errors = false;
+	for (uint64_t i = 1 + 2 * leg_count; i < (uint64_t)count; i++)
+		if (!strcmp(words[i], "handle_errors"))
+			ret_table->handles_errors = true;
 	return 0;
 }
 

@@ -33,13 +33,15 @@ struct mirror_table {
 	uint32_t major, minor; /* of the mapped device; 0:0 in stand-in tables */
 	uint64_t start_sector; /* of the target in the mapped device */
 	uint64_t length_sectors;
-	unsigned leg_count; /* 1 .. MIRROR_LEGS_MAX */
+	bool handles_errors; /* has the feature handle_errors */
+	unsigned leg_count;  /* 1 .. MIRROR_LEGS_MAX */
 	struct mirror_leg legs[MIRROR_LEGS_MAX];
 };
 
 /*
- * Parse the parameters of a target "mirror" (what follows that word). Fills uuid and legs, leaves the rest
- * alone. Returns 0; -ENOENT: a mirror, but not with a clustered userspace log; -EINVAL: malformed.
+ * Parse the parameters of a target "mirror" (what follows that word). Fills uuid, features and legs,
+ * leaves the rest alone. Returns 0; -ENOENT: a mirror, but not with a clustered userspace log; -EINVAL:
+ * malformed.
  */
 int mirror_table_parse_params(const char *params, struct mirror_table *ret_table);
 

@@ -198,6 +198,26 @@ static void test_repair_of_devices(void **state)
 	free(found);
 }
 
+/* What the core may answer to a FLUSH depends on it (hazard A13). */
+static void test_open_tells_handle_errors(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	static const char plain[] = "0 8 mirror userspace 3 " UUID " clustered-core 8 2 8:1 0 8:2 0\n";
+	static const char handled[] = "0 8 mirror userspace 3 " UUID " clustered-core 8 2 8:1 0 8:2 0 1 handle_errors\n";
+
+	port_test_write(legs_test.test, "tables/mirror", handled, sizeof(handled) - 1);
+	perform(&legs_test, EFFECT_LEGS_OPEN, 1, 0, 0);
+	port_test_run(legs_test.test, 1);
+	assert_int_equal(legs_test.test->events[0].event.type, EVENT_LEGS_OPENED);
+	assert_true(legs_test.test->events[0].event.legs.handles_errors);
+	port_test_write(legs_test.test, "tables/mirror", plain, sizeof(plain) - 1);
+	perform(&legs_test, EFFECT_LEGS_OPEN, 2, 0, 0);
+	port_test_run(legs_test.test, 2);
+	assert_int_equal(legs_test.test->events[1].event.type, EVENT_LEGS_OPENED);
+	assert_false(legs_test.test->events[1].event.legs.handles_errors);
+	legs_test_end(&legs_test);
+}
+
 static void test_wake_of_a_stand_in(void **state)
 {
 	struct legs_test legs_test = legs_test_begin(state);
@@ -270,6 +290,7 @@ int main(void)
 	    TEST(test_flush_of_a_failed_leg),
 	    TEST(test_repair),
 	    TEST(test_repair_of_devices),
+	    TEST(test_open_tells_handle_errors),
 	    TEST(test_wake_of_a_stand_in),
 	    TEST(test_wake_reads_the_device),
 	};

@@ -26,6 +26,7 @@ static void test_disk_log(void **state)
 	assert_int_equal(table.legs[0].offset_sectors, 0);
 	assert_int_equal(table.legs[1].minor, 5);
 	assert_int_equal(table.legs[1].offset_sectors, 384);
+	assert_true(table.handles_errors);
 }
 
 /* userspace_status() prints usr_argc, which counts integrated_flush too. */
@@ -43,6 +44,7 @@ static void test_integrated_flush_and_options(void **state)
 	assert_int_equal(table.leg_count, 3);
 	assert_int_equal(table.legs[2].minor, 32);
 	assert_int_equal(table.legs[2].offset_sectors, 7);
+	assert_false(table.handles_errors);
 }
 
 static void test_paths(void **state)

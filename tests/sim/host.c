@@ -93,6 +93,7 @@ static const char *event_name(enum event_type type)
 	    [EVENT_DEVICE_WRITTEN] = "written",
 	    [EVENT_LEGS_FLUSHED] = "flushed",
 	    [EVENT_REPAIRED] = "repaired",
+	    [EVENT_LEGS_OPENED] = "legs-opened",
 	    [EVENT_TIMER] = "timer",
 	    [EVENT_CONTROL] = "control",
 	};
@@ -570,6 +571,15 @@ static void perform_wake(struct sim *sim, unsigned number, const struct effect *
 	host_kernel_soon(sim, number);
 }
 
+static void perform_legs_open(struct sim *sim, unsigned number, const struct effect *effect)
+{
+	struct input *input = host_input(EVENT_LEGS_OPENED);
+
+	input->event.legs.log = effect->log;
+	input->event.legs.handles_errors = true;
+	host_post(sim, number, input, NULL, sim_latency(sim, MS));
+}
+
 static void perform(struct sim *sim, unsigned number, const struct effect *effect)
 {
 	struct sim_node *node = &sim->nodes[number];
@@ -592,7 +602,7 @@ static void perform(struct sim *sim, unsigned number, const struct effect *effec
 		node->lock_boot = 0;
 		group_watches_check(sim);
 		break;
-	case EFFECT_LEGS_OPEN: break;
+	case EFFECT_LEGS_OPEN: perform_legs_open(sim, number, effect); break;
 	case EFFECT_FENCE_WATCH: group_watch(sim, number, effect->fence.node, effect->fence.boot_id); break;
 	case EFFECT_FENCE_UNWATCH:
 		for (unsigned i = 0; i < node->watch_count; i++)

@@ -102,6 +102,12 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			answer->event.type = EVENT_REPAIRED;
 			count++;
 			break;
+		case EFFECT_LEGS_OPEN:
+			answer->event.type = EVENT_LEGS_OPENED;
+			answer->event.legs.log = effect->log;
+			answer->event.legs.handles_errors = !cluster->ignores_errors;
+			count++;
+			break;
 		case EFFECT_WAKE: self->wakes++; break;
 		case EFFECT_LOG:
 			if (cluster->print)

@@ -44,6 +44,7 @@ struct small_cluster {
 	uint8_t device[SMALL_DEVICE_BYTES];
 	unsigned device_writes, messages;
 	bool print;
+	bool ignores_errors; /* tables have no handle_errors */
 	bool hold; /* messages wait, so that things happen at the same moment */
 };
 

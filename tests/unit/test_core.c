@@ -253,6 +253,24 @@ static void test_broken_log_device(void **state)
 	cluster_free(cluster);
 }
 
+/* A table without handle_errors would write after an error: it gets none (hazard A13). */
+static void test_no_error_for_who_ignores_it(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t flush;
+
+	(void)state;
+	cluster->ignores_errors = true;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	cluster->nodes[1].device_broken = true;
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 2);
+	flush = small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0);
+	small_advance(cluster, 10000000000);
+	assert_waits(cluster, 1, flush);
+	cluster_free(cluster);
+}
+
 static void test_reload_two_tables_of_one_log(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -356,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_core_log_waits_for_every_member),
 		cmocka_unit_test(test_unknown_log_keeps_the_room),
 		cmocka_unit_test(test_broken_log_device),
+		cmocka_unit_test(test_no_error_for_who_ignores_it),
 		cmocka_unit_test(test_reload_two_tables_of_one_log),
 		cmocka_unit_test(test_all_leave_at_once),
 		cmocka_unit_test(test_failed_copy_waits_for_the_reload),
