@@ -247,6 +247,16 @@ node_id_t world_suspect(const struct world *world)
 	return NODE_NONE;
 }
 
+bool world_undecided(const struct world *world)
+{
+	const struct world_node *it;
+
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->state == NODE_UNDECIDED)
+			return true;
+	return false;
+}
+
 bool world_log_assembling(const struct world *world, const struct world_log *log)
 {
 	const struct participant *it;
@@ -331,7 +341,8 @@ static node_id_t member_choose(const struct world *world, const struct world_log
 static void writer_assign(const struct world *world, struct world_log *log)
 {
 	/* An awaited node may be the former writer, cut off with a write in flight (guarantee 6). */
-	if (!log->shape.disk || log->writer != NODE_NONE || world_log_assembling(world, log))
+	if (!log->shape.disk || log->writer != NODE_NONE || world_log_assembling(world, log) ||
+	    world_undecided(world))
 		return;
 	log->writer_loaded = false;
 	log->writer = member_choose(world, log, true, &log->device_dead);
@@ -351,7 +362,8 @@ static void recoverer_assign(const struct world *world, struct world_log *log)
 		log->recoverer = NODE_NONE;
 		world_log_release(log);
 	}
-	log->recoverer = member_choose(world, log, false, &failed);
+	if (!world_undecided(world))
+		log->recoverer = member_choose(world, log, false, &failed);
 }
 
 /* Regions of a leg failure become plain out of sync once no instance is left that was told IN_SYNC 1 for
@@ -374,10 +386,15 @@ static void failures_settle(struct world_log *log)
 
 void world_log_assign_roles(struct world *world, struct world_log *log)
 {
+	struct participant *it;
+
 	if (world_log_tainted(log))
 		log->mistrusted = true;
 	else if (region_set_is_empty(&log->unsynced))
 		log->mistrusted = false;
+	if (!world_undecided(world))
+		TAILQ_FOREACH (it, &log->participants, entry)
+			it->late = false;
 	log->cold = log->cold && world_log_assembling(world, log);
 	failures_settle(log);
 	writer_assign(world, log);

@@ -53,6 +53,7 @@ struct participant {
 	bool awaited; /* named by another's memory, has not spoken: nothing may be copied before it has, or is
 			 dead */
 	bool device_failed; /* could not write the log device */
+	bool late; /* core log: became a member while a node was undecided, which does not know of it */
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];
 	unsigned instance_count;
 	struct region_set marks;
@@ -154,6 +155,11 @@ bool world_log_claim_granted(const struct world *world, const struct world_log *
 
 /* Nobody may copy: a former member has not spoken. */
 bool world_log_assembling(const struct world *world, const struct world_log *log);
+
+/* A node that may be alive in another part, which believes itself the cluster too (two_node of votequorum):
+ * until it is decided no free role is given, and a member that it does not know of commits nothing to a core
+ * log. */
+bool world_undecided(const struct world *world);
 
 /* A node whose marks nobody may know, NODE_NONE: there is none. */
 node_id_t world_suspect(const struct world *world);

@@ -88,13 +88,29 @@ int world_node_suspected(struct world *world, node_id_t node)
 	return 0;
 }
 
+/* A core log's marks are with its members. Is there one whom the dead node knew, and had to ask (hazard A5)?
+ */
+static bool member_survives(const struct world_log *log, node_id_t dead)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (it->node != dead && participant_resumed(it) && !it->late)
+			return true;
+	return false;
+}
+
 void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 {
 	struct world_node *entry = world_node_find(world, node);
+	bool undecided = entry && entry->state == NODE_UNDECIDED;
 	struct world_log *log, *next;
 
 	if (entry && entry->suspect)
 		suspect_dead(world, entry);
+	TAILQ_FOREACH (log, &world->logs, entry)
+		if (undecided && !log->shape.disk && !member_survives(log, node))
+			ghosts_all(log);
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
 
@@ -103,19 +119,20 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 			continue;
 		daemon_gone(log, node);
 		participant_bury(log, participant);
-		if (!world_log_reap(world, log))
-			world_log_assign_roles(world, log);
+		world_log_reap(world, log);
 	}
 	if (entry && (entry->state == NODE_GONE || entry->state == NODE_UNDECIDED) &&
 	    (!boot_id || entry->boot_id == boot_id))
 		world_node_forget(world, entry);
+	TAILQ_FOREACH (log, &world->logs, entry)
+		world_log_assign_roles(world, log);
 }
 
 void world_node_left(struct world *world, node_id_t node, bool node_down)
 {
 	struct world_node *entry = world_node_find(world, node);
 	struct world_log *log;
-	bool wanted = false;
+	bool wanted = node_down;
 
 	if (!entry)
 		return;
@@ -232,6 +249,8 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	participant = log && node ? participant_get(log, sender, node->boot_id) : NULL;
 	if (!participant)
 		return log;
+	participant->late =
+	    participant->late || (!participant_resumed(participant) && world_undecided(world));
 	instance = participant_instance(participant, record->luid);
 	if (!instance) {
 		if (participant->instance_count == PARTICIPANT_INSTANCES_MAX)

@@ -57,6 +57,11 @@ static const struct world_log *member_world(const struct sim *sim, unsigned node
 	world = world_log_find(&core->world, log->uuid);
 	if (!world || world->phase != LOG_OPEN || world->cold || world_log_assembling(&core->world, world))
 		return NULL;
+	/* Nor one of a core log's member that did not have to ask here: its marks are taken for unknown when it dies. */
+	const struct participant *self = participant_find(world, node);
+	if (!world->shape.disk && world_undecided(&core->world) &&
+	    (!self || !participant_resumed(self) || self->late))
+		return NULL;
 	/* A mark that this part never saw may be on the device: whoever writes it next reads it first. */
 	if (world->shape.disk && (!world->writer_loaded || !view_has(core, world->writer)))
 		return NULL;
