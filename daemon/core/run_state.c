@@ -255,8 +255,8 @@ void run_state_disown(struct core *core)
 	}
 }
 
-/* A host runs one table of a log: when one is resumed, those that only the cluster remembers are gone. Their
- * marks become ghosts, and are this node's to clear. */
+/* A host runs one table of a log: when one is resumed, those that only the cluster remembers are gone. What
+ * they had marked has been a ghost since the memory of them was lost; clearing it is left to this node. */
 void run_state_disown_others(struct core *core, struct log *log, const struct participant *self)
 {
 	struct region_set unknown = {0};
@@ -265,21 +265,18 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 	region_set_subtract(&unknown, &log->announced);
 	region_set_subtract(&unknown, &log->clearing);
 	region_set_subtract(&unknown, &log->cleared_in_flight);
-	for (unsigned i = 0; i < self->instance_count; i++) {
-		struct record *record;
-
-		if (instance_find(log, self->instances[i].luid))
-			continue;
-		record = send_add(core, RECORD_DESTROYED, log->uuid);
-		if (!record)
-			continue;
-		record->luid = self->instances[i].luid;
-		region_set_move(&record->regions, &unknown);
-		region_set_union_with(&log->announced, &record->regions);
-		run_state_set(core, log, RUN_MARKED, 0, &record->regions, true);
-		marks_abandon(core, log, &record->regions);
-	}
+	region_set_union_with(&log->announced, &unknown);
+	run_state_set(core, log, RUN_MARKED, 0, &unknown, true);
+	marks_abandon(core, log, &unknown);
 	region_set_fini(&unknown);
+	for (unsigned i = 0; i < self->instance_count; i++) {
+		struct record *record = instance_find(log, self->instances[i].luid)
+					    ? NULL
+					    : send_add(core, RECORD_DESTROYED, log->uuid);
+
+		if (record)
+			record->luid = self->instances[i].luid;
+	}
 }
 
 /* A running table that this daemon knows nothing of comes back by itself only when it is used: read from it.
