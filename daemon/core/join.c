@@ -48,6 +48,7 @@ static void log_unlearn(struct log *log)
 	log->release_sent = false;
 	log->repair_retry_ns = UINT64_MAX;
 	log->device.merged = false;
+	log->device.failed = false; /* was told to nobody, or belongs to a role that is given anew */
 	log->device.stale = log->device.state == DEVICE_READING;
 	region_set_union_with(&log->fail_pending, &log->fail_in_flight);
 	region_set_clear(&log->fail_in_flight);
