@@ -266,6 +266,7 @@ struct core {
 
 	/* Logs of this node. */
 	struct logs logs;
+	void *logs_by_uuid, *logs_by_handle; /* search trees of the same */
 	TAILQ_HEAD(poked, log) poked;
 	uint32_t next_handle;
 	uint64_t next_token;

@@ -5,24 +5,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/search_tree.h"
+
 struct log *log_find(struct core *core, const char *uuid)
 {
-	struct log *log;
+	const void *key = search_tree_find(&core->logs_by_uuid, uuid, search_tree_text);
 
-	TAILQ_FOREACH (log, &core->logs, entry)
-		if (!strcmp(log->uuid, uuid))
-			return log;
-	return NULL;
+	return key ? search_tree_object(key, struct log, uuid) : NULL;
 }
 
 struct log *log_by_handle(struct core *core, uint32_t handle)
 {
-	struct log *log;
+	const void *key = search_tree_find(&core->logs_by_handle, &handle, search_tree_u32);
 
-	TAILQ_FOREACH (log, &core->logs, entry)
-		if (log->handle == handle)
-			return log;
-	return NULL;
+	return key ? search_tree_object(key, struct log, handle) : NULL;
+}
+
+static bool log_index(struct core *core, struct log *log)
+{
+	if (!search_tree_add(&core->logs_by_uuid, log->uuid, search_tree_text))
+		return false;
+	if (search_tree_add(&core->logs_by_handle, &log->handle, search_tree_u32))
+		return true;
+	search_tree_remove(&core->logs_by_uuid, log->uuid, search_tree_text);
+	return false;
 }
 
 struct log *log_get(struct core *core, const char *uuid)
@@ -36,6 +42,10 @@ struct log *log_get(struct core *core, const char *uuid)
 		return NULL;
 	log->handle = core->next_handle++;
 	strncpy(log->uuid, uuid, sizeof(log->uuid) - 1);
+	if (!log_index(core, log)) {
+		free(log);
+		return NULL;
+	}
 	TAILQ_INIT(&log->instances);
 	TAILQ_INIT(&log->waitings);
 	/* Numbers of a former life of this log may still be on their way: they must mean nothing to this one.
@@ -90,6 +100,8 @@ static void log_free(struct core *core, struct log *log)
 		region_set_fini(sets[i]);
 	device_fini(&log->device);
 	TAILQ_REMOVE(&core->logs, log, entry);
+	search_tree_remove(&core->logs_by_uuid, log->uuid, search_tree_text);
+	search_tree_remove(&core->logs_by_handle, &log->handle, search_tree_u32);
 	free(log);
 }
 

@@ -16,16 +16,20 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
 	log_poke(core, log);
 }
 
-void suspend_forget(struct log *log, struct instance *instance)
+/* The device was closed for a hand-over. Should the role still be this node's, by another table, it is read anew. */
+static void hand_over_end(struct log *log)
 {
-	if (instance->state != INSTANCE_SUSPENDING)
-		return;
-	/* Handed over, but not told: the role is still this node's, and the device is opened anew. */
 	if (log->device.stopped) {
 		device_fini(&log->device);
 		device_init(&log->device);
 	}
 	log->give_up_all = false;
+}
+
+void suspend_forget(struct log *log, struct instance *instance)
+{
+	if (instance->state == INSTANCE_SUSPENDING)
+		hand_over_end(log);
 }
 
 static bool log_other_running(const struct log *log, const struct instance *instance)
@@ -94,8 +98,7 @@ static void suspend_finish(struct core *core, struct log *log, struct instance *
 	instance->suspend_step = SUSPEND_DONE;
 	recovery_work_end(core, log, instance);
 	recovery_tell_marked(core, log);
-	log->device.stopped = false;
-	log->give_up_all = false;
+	hand_over_end(log);
 	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
 	run_state_meta(core, log);
 	waiting_reply_all(core, log, instance->luid, ULOG_POSTSUSPEND, 0);

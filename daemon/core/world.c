@@ -6,12 +6,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/search_tree.h"
+
+/* Put `created` into a list that ascends by node id. */
+#define LIST_INSERT_BY_NODE(list, created)                                                                   \
+	do {                                                                                                 \
+		__typeof__(created) behind_;                                                                 \
+                                                                                                             \
+		TAILQ_FOREACH (behind_, list, entry)                                                         \
+			if (behind_->node > (created)->node)                                                 \
+				break;                                                                       \
+		if (behind_)                                                                                 \
+			TAILQ_INSERT_BEFORE(behind_, created, entry);                                        \
+		else                                                                                         \
+			TAILQ_INSERT_TAIL(list, created, entry);                                             \
+	} while (0)
+
 void world_init(struct world *world)
 {
 	world->epoch = 0;
 	world->next_number = 1;
 	TAILQ_INIT(&world->nodes);
 	TAILQ_INIT(&world->logs);
+	world->logs_by_uuid = world->logs_by_number = NULL;
 }
 
 void world_fini(struct world *world)
@@ -44,13 +61,7 @@ struct world_node *world_node_get(struct world *world, node_id_t node)
 		return NULL;
 	created->node = node;
 	created->state = NODE_JOINING;
-	TAILQ_FOREACH (it, &world->nodes, entry)
-		if (it->node > node)
-			break;
-	if (it)
-		TAILQ_INSERT_BEFORE(it, created, entry);
-	else
-		TAILQ_INSERT_TAIL(&world->nodes, created, entry);
+	LIST_INSERT_BY_NODE(&world->nodes, created);
 	return created;
 }
 
@@ -62,32 +73,46 @@ void world_node_forget(struct world *world, struct world_node *node)
 
 struct world_log *world_log_find(const struct world *world, const char *uuid)
 {
-	struct world_log *log;
+	const void *key = search_tree_find(&world->logs_by_uuid, uuid, search_tree_text);
 
-	TAILQ_FOREACH (log, &world->logs, entry)
-		if (!strcmp(log->uuid, uuid))
-			return log;
-	return NULL;
+	return key ? search_tree_object(key, struct world_log, uuid) : NULL;
 }
 
 struct world_log *world_log_by_number(const struct world *world, uint32_t number)
 {
-	struct world_log *log;
+	const void *key = search_tree_find(&world->logs_by_number, &number, search_tree_u32);
 
-	TAILQ_FOREACH (log, &world->logs, entry)
-		if (log->number == number)
-			return log;
-	return NULL;
+	return key ? search_tree_object(key, struct world_log, number) : NULL;
+}
+
+static bool log_index(struct world *world, struct world_log *log)
+{
+	if (!search_tree_add(&world->logs_by_uuid, log->uuid, search_tree_text))
+		return false;
+	if (search_tree_add(&world->logs_by_number, &log->number, search_tree_u32))
+		return true;
+	search_tree_remove(&world->logs_by_uuid, log->uuid, search_tree_text);
+	return false;
 }
 
 struct world_log *world_log_add(struct world *world, const char *uuid, const struct log_shape *shape)
+{
+	return world_log_add_numbered(world, uuid, shape, world->next_number++);
+}
+
+struct world_log *world_log_add_numbered(struct world *world, const char *uuid, const struct log_shape *shape,
+					 uint32_t number)
 {
 	struct world_log *log = calloc(1, sizeof(*log));
 
 	if (!log)
 		return NULL;
-	log->number = world->next_number++;
+	log->number = number;
 	strncpy(log->uuid, uuid, sizeof(log->uuid) - 1);
+	if (!log_index(world, log)) {
+		free(log);
+		return NULL;
+	}
 	log->shape = *shape;
 	TAILQ_INIT(&log->participants);
 	region_set_init(&log->unsynced);
@@ -105,6 +130,8 @@ void world_log_remove(struct world *world, struct world_log *log)
 	region_set_fini(&log->ghosts);
 	region_set_fini(&log->failed);
 	TAILQ_REMOVE(&world->logs, log, entry);
+	search_tree_remove(&world->logs_by_uuid, log->uuid, search_tree_text);
+	search_tree_remove(&world->logs_by_number, &log->number, search_tree_u32);
 	free(log);
 }
 
@@ -131,13 +158,7 @@ struct participant *participant_get(struct world_log *log, node_id_t node, uint6
 	created->boot_id = boot_id;
 	region_set_init(&created->marks);
 	region_set_init(&created->waiting);
-	TAILQ_FOREACH (it, &log->participants, entry)
-		if (it->node > node)
-			break;
-	if (it)
-		TAILQ_INSERT_BEFORE(it, created, entry);
-	else
-		TAILQ_INSERT_TAIL(&log->participants, created, entry);
+	LIST_INSERT_BY_NODE(&log->participants, created);
 	return created;
 }
 

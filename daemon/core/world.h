@@ -103,6 +103,7 @@ struct world {
 	uint32_t next_number;
 	TAILQ_HEAD(world_nodes, world_node) nodes;
 	TAILQ_HEAD(world_logs, world_log) logs;
+	void *logs_by_uuid, *logs_by_number; /* search trees of the same */
 };
 
 void world_init(struct world *world);
@@ -115,7 +116,11 @@ void world_node_forget(struct world *world, struct world_node *node);
 
 struct world_log *world_log_find(const struct world *world, const char *uuid);
 struct world_log *world_log_by_number(const struct world *world, uint32_t number);
+
+/* Under the next number, or a given one. NULL when memory is short, or the number or the UUID is in use. */
 struct world_log *world_log_add(struct world *world, const char *uuid, const struct log_shape *shape);
+struct world_log *world_log_add_numbered(struct world *world, const char *uuid, const struct log_shape *shape,
+					 uint32_t number);
 void world_log_remove(struct world *world, struct world_log *log);
 
 struct participant *participant_find(const struct world_log *log, node_id_t node);

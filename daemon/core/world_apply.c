@@ -544,6 +544,9 @@ static void log_found_by_speech(struct world_log *log, const struct speech *spee
 		if (speech->instances[i].failure_generation > log->failure_generation)
 			log->failure_generation = speech->instances[i].failure_generation;
 	log->repair_barred = !region_set_is_empty(&log->failed);
+	/* A table without memory was here first, and waited for the log device. */
+	if (world_log_tainted(log))
+		ghosts_all(log);
 }
 
 static struct world_log *speech_log(struct world *world, const struct speech *speech)

@@ -133,12 +133,11 @@ static int log_decode(struct bytes_reader *reader, struct world *world)
 	int error;
 
 	if (text_decode(reader, uuid, sizeof(uuid)) || shape_decode(reader, &shape) ||
-	    world_log_find(world, uuid))
+	    world_log_find(world, uuid) || world_log_by_number(world, number))
 		return -EPROTO;
-	log = world_log_add(world, uuid, &shape);
+	log = world_log_add_numbered(world, uuid, &shape, number);
 	if (!log)
 		return -ENOMEM;
-	log->number = number;
 	phase = bytes_read_u8(reader);
 	log->phase = (enum log_phase)phase;
 	error = log_decode_sets(reader, log);

@@ -18,7 +18,7 @@ static const char usage[] =
     "       simulate --mutants=SEEDS [--jobs=J]\n"
     "       simulate --shrink --seed=S [--faults=LIST]\n"
     "\n"
-    "  --nodes=N      1 to 15 nodes; without it the seed says how many\n"
+    "  --nodes=N      1 to 16 nodes; without it the seed says how many\n"
     "  --steps=K      events before the faults stop (20000)\n"
     "  --faults=LIST  none, all, or of kill pause node partition corosync power device memory life,\n"
     "                 separated by commas (all)\n"
@@ -355,7 +355,7 @@ int main(int argc, char **argv)
 		case 'h': fputs(usage, stdout); return 0;
 		default: return usage_error();
 		}
-	if (optind != argc || options.nodes > 15 || !jobs || jobs > 64)
+	if (optind != argc || options.nodes > SIM_NODES || !jobs || jobs > 64)
 		return usage_error();
 	if (shrink)
 		return run_shrink(&options);

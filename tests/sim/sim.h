@@ -177,6 +177,7 @@ struct sim_device {
 	enum table_stage stage;
 	bool busy, status_busy, excused, reload_wanted, removing;
 	bool reloading;
+	bool resume_unheard; /* its last RESUME reached nobody */
 	bool looked_at; /* once, after the faults */
 	enum kernel_command_type command;
 	unsigned bios;

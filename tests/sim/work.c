@@ -265,6 +265,9 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 		work_excuse(sim, number, log);
 		break;
 	case KERNEL_LOG_FAILURE: device->reload_wanted = true; break;
+	case KERNEL_CALL_FAILED:
+		device->resume_unheard = device->resume_unheard || out->complaint.request == ULOG_RESUME;
+		break;
 	case KERNEL_NO_ROOM:
 	case KERNEL_SHORT_REPLY:
 	case KERNEL_BAD_NAME:
