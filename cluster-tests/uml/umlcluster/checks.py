@@ -3,8 +3,17 @@
 
 import contextlib
 import json
+import re
+import signal
 
 from .writer import record_check
+
+
+# dm-log-userspace asks again, and says so, when a request has waited 15 s. Who waited less long for corosync or quorum
+# has no reason to say it.
+RESEND_SECONDS = 12
+FIO_INTERRUPTED = 128
+RESENT = re.compile(r"Request timed out.*retrying")
 
 
 class CheckError(Exception):
@@ -61,6 +70,22 @@ def check_no_complaints(*nodes):
         raise CheckError(f"{len(said)} kernel messages: " + "; ".join(said[:6]))
 
 
+def check_resends_only(nodes, waited_seconds, allowed=None):
+    """No kernel complains, but that it asked again what corosync or quorum held up so long. Sets the marks.
+
+    allowed: what else a kernel may say of the fault that it was given (a pattern).
+    """
+    for node in nodes:
+        said = [
+            line
+            for line in node.complaints()
+            if not (waited_seconds >= RESEND_SECONDS and RESENT.search(line)) and not (allowed and allowed.search(line))
+        ]
+        if said:
+            raise CheckError(f"{node.name}: {len(said)} kernel messages: " + "; ".join(said[:6]))
+        node.console_mark()
+
+
 def check_daemons(daemons):
     """All run, and none says something of a sanitizer or an assertion."""
     for daemon in daemons:
@@ -88,7 +113,18 @@ def fio_start(node, device, seconds, seed):
 
 def fio_check(command, seconds):
     """Waits for it, checks that all data was as written; returns (blocks written, slowest write in seconds)."""
-    text = command.check(seconds)
+    return fio_result(command, command.check(seconds))
+
+
+def fio_stop(command, seconds):
+    """Ends a load before its time. Checks and returns what fio_check() does."""
+    command.signal(signal.SIGINT)
+    if (status := command.wait(seconds)) not in (0, FIO_INTERRUPTED):
+        raise CheckError(f"{command}: exit status {status}: {command.stderr()[-800:]}")
+    return fio_result(command, command.stdout())
+
+
+def fio_result(command, text):
     job = json.loads(text[text.index("{") :])["jobs"][0]
     if job["error"]:
         raise CheckError(f"{command}: fio error {job['error']}")

@@ -122,6 +122,7 @@ class Cluster:
             address = f"{NETWORK}{number}"
             self.nodes.append(Node(number, work_dir, disks, programs, memory_mib, address, preload))
         self.corosync = {}
+        self.freezes = []  # (begin, end) of each freeze, time.time(): no wait of a node's own
         self._kick = None
 
     def _shim_build(self):
@@ -253,6 +254,7 @@ class Cluster:
 
     def freeze(self):
         """Stops all living nodes; what their disks were doing is over when this returns."""
+        self.freezes.append((time.time(), None))
         for node in self.nodes:
             if node.alive():
                 node.pause()
@@ -264,3 +266,8 @@ class Cluster:
         for node in self.nodes:
             if node.alive():
                 node.resume()
+        self.freezes[-1] = (self.freezes[-1][0], time.time())
+
+    def frozen_seconds(self, begin, end):
+        """How much of that time the cluster was frozen."""
+        return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in self.freezes if until)

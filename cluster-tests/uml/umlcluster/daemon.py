@@ -58,6 +58,9 @@ class Daemon:
         self._command.signal(signal.SIGKILL)
         self._command.wait(60)
 
+    def signal(self, signum):
+        self._command.signal(signum)
+
     def stop(self, seconds=60):
         """SIGTERM; returns the exit status."""
         self._command.signal(signal.SIGTERM)
@@ -74,6 +77,17 @@ class Daemon:
         """What its log holds that must never be there: sanitizer reports and failed assertions."""
         words = ("Sanitizer", "runtime error", "Assertion", "assertion failed")
         return [line for line in self.log().splitlines() if any(word in line for word in words)]
+
+
+def ghosts_wait(daemon, mirror, seconds):
+    """Waits until the dead node's regions are repaired; returns how many are left."""
+    deadline = time.monotonic() + seconds
+    while True:
+        log = daemon.log_status(mirror.uuid)
+        left = log["ghost_regions"] + log["unsynced_regions"] if log else -1
+        if left == 0 or time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
 
 
 def daemons_start(cluster, nodes=None, **arguments):

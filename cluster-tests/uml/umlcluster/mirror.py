@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A mirror over the shared legs: tables, activation, status as LVM parses it, and what is on the disks."""
 
+import os
 import time
 
 from . import logdevice
@@ -52,7 +53,7 @@ class Mirror:
     """
 
     def __init__(self, cluster, name="m", log_type="clustered-disk", region_sectors=256, length_sectors=None,
-                 sync=None, features="1 handle_errors", integrated_flush=False, uuid=None, leg_delay_ms=0):  # fmt: skip
+                 sync=None, features="1 handle_errors", integrated_flush=False, uuid=None, leg_delay_ms=0, slices_per_node=1):  # fmt: skip
         self.cluster = cluster
         self.name = name
         self.uuid = uuid or f"LVM-{name}-of-the-real-kernels"
@@ -64,6 +65,7 @@ class Mirror:
         self.features = features
         self.integrated_flush = integrated_flush
         self.leg_delay_ms = leg_delay_ms
+        self.slices_per_node = slices_per_node
         self._dm_major = None
         self.device = f"/dev/mapper/{name}"
 
@@ -73,7 +75,7 @@ class Mirror:
 
     def table(self):
         """The table line, as LVM would write it."""
-        arguments = [Cluster.disk_number("log")] if self.on_disk else []
+        arguments = [self.disk_number("log")] if self.on_disk else []
         arguments += [str(self.region_sectors)] + ([self.sync] if self.sync else [])
         if self.log_type.startswith("clustered"):
             words = [self.uuid] + (["integrated_flush"] if self.integrated_flush else [])
@@ -81,14 +83,18 @@ class Mirror:
             log = ["userspace", str(len(words))] + words
         else:
             log = [self.log_type, str(len(arguments))] + arguments
-        legs = ["2", Cluster.disk_number("leg0"), "0", self._leg1_number(), "0"]
+        legs = ["2", self.disk_number("leg0"), "0", self.disk_number("leg1"), "0"]
         return " ".join(["0", str(self.length_sectors), "mirror"] + log + legs + [self.features]).strip()
 
-    def _leg1_number(self):
+    def disk_number(self, name):
+        """MAJ:MIN of what the mirror stands on."""
         # The delayed leg is the first device-mapper device that a node makes.
-        return f"{self._dm_major}:0" if self.leg_delay_ms else Cluster.disk_number("leg1")
+        return f"{self._dm_major}:0" if name == "leg1" and self.leg_delay_ms else Cluster.disk_number(name)
 
-    def _delay_create(self, node):
+    def layers_create(self, node):
+        """Makes the devices that the mirror needs below itself."""
+        if not self.leg_delay_ms:
+            return
         leg = Cluster.disk_number("leg1")
         table = f"0 {self.length_sectors} delay {leg} 0 0 {leg} 0 {self.leg_delay_ms}"
         node.run("modprobe", "-d", MODULE_ROOT, "dm-delay")
@@ -99,9 +105,8 @@ class Mirror:
 
     def activate(self, *nodes, seconds=120):
         """Activates on all given nodes at the same time, as a cluster start does."""
-        if self.leg_delay_ms:
-            for node in nodes:
-                self._delay_create(node)
+        for node in nodes:
+            self.layers_create(node)
         started = [node.start("dmsetup", "create", self.name, "--table", self.table()) for node in nodes]
         for command in started:
             command.check(seconds)
@@ -141,10 +146,11 @@ class Mirror:
 
     def slice_sectors(self):
         """Size of a node's part of each region: all nodes write all regions, no two the same block."""
-        return self.region_sectors // len(self.cluster.nodes) // BLOCK_SECTORS * BLOCK_SECTORS
+        return self.region_sectors // (len(self.cluster.nodes) * self.slices_per_node) // BLOCK_SECTORS * BLOCK_SECTORS
 
-    def slice_offset_sectors(self, node, region):
-        return region * self.region_sectors + (node.number - 1) * self.slice_sectors()
+    def slice_offset_sectors(self, node, region, which=0):
+        index = node.number - 1 + which * len(self.cluster.nodes)
+        return region * self.region_sectors + index * self.slice_sectors()
 
     def slice_blocks(self):
         """Number of 4 KiB blocks in one node's slice of the mirror."""
@@ -155,20 +161,24 @@ class Mirror:
         region, index = divmod(block, self.slice_sectors() // BLOCK_SECTORS)
         return (self.slice_offset_sectors(node, region) + index * BLOCK_SECTORS) * SECTOR_BYTES
 
-    def slice_create(self, node):
-        """Makes the linear device over the node's blocks; returns its path."""
+    def _slice_name(self, which):
+        return f"{self.name}-slice{which or ''}"
+
+    def slice_create(self, node, which=0):
+        """Makes the linear device over the node's blocks; returns its path. which: below slices_per_node."""
         assert self.length_sectors % self.region_sectors == 0, "slices need whole regions"
         size = self.slice_sectors()
         lines = [
-            f"{region * size} {size} linear {self.device} {self.slice_offset_sectors(node, region)}"
+            f"{region * size} {size} linear {self.device} {self.slice_offset_sectors(node, region, which)}"
             for region in range(self.region_count)
         ]
-        node.file_put(f"{self.name}-slice", "\n".join(lines) + "\n")
-        node.run("dmsetup", "create", f"{self.name}-slice", f"/run/share/{self.name}-slice", seconds=120)
-        return f"/dev/mapper/{self.name}-slice"
+        name = self._slice_name(which)
+        node.file_put(name, "\n".join(lines) + "\n")
+        node.run("dmsetup", "create", name, f"/run/share/{name}", seconds=120)
+        return f"/dev/mapper/{name}"
 
-    def slice_remove(self, node):
-        node.run("dmsetup", "remove", f"{self.name}-slice", seconds=120)
+    def slice_remove(self, node, which=0):
+        node.run("dmsetup", "remove", self._slice_name(which), seconds=120)
 
     # --- what is on the disks, read by the host --------------------------------------------------------------------
 
@@ -194,3 +204,42 @@ class Mirror:
                 for region in range(self.region_count):
                     leg.seek(region * self.region_sectors * SECTOR_BYTES)
                     leg.write(f"leg {index} region {region} seed {seed}\n".encode() * 16)
+
+
+class BreakableMirror(Mirror):
+    """A mirror whose legs and log device can fail on one node, and be good again: each is a device-mapper device."""
+
+    LAYERS = ("leg0", "leg1", "log")  # the first devices that a node makes, in this order
+    LEG1_DELAY_MS = 5
+
+    def disk_number(self, name):
+        return f"{self._dm_major}:{self.LAYERS.index(name)}"
+
+    def _layer_table(self, name):
+        disk, size = Cluster.disk_number(name), os.stat(self.cluster.disk_path(name)).st_size // SECTOR_BYTES
+        if name == "leg1":  # slower than the other one, so that the legs of a dead node do differ
+            return f"0 {size} delay {disk} 0 0 {disk} 0 {self.LEG1_DELAY_MS}"
+        return f"0 {size} linear {disk} 0"
+
+    def layers_create(self, node):
+        node.run("modprobe", "-d", MODULE_ROOT, "dm-delay")
+        for index, name in enumerate(self.LAYERS):
+            layer = f"{self.name}-{name}"
+            node.run("dmsetup", "create", layer, "--table", self._layer_table(name))
+            number = node.run("dmsetup", "info", "-c", "--noheadings", "-o", "major,minor", layer).strip()
+            self._dm_major, minor = number.split(":")
+            assert minor == str(index), f"{node.name}: {layer} is {number}, other devices were there before"
+
+    def _layer_replace(self, node, name, table):
+        layer = f"{self.name}-{name}"
+        node.run("dmsetup", "load", layer, "--table", table)
+        node.run("dmsetup", "suspend", "--noflush", "--nolockfs", layer)
+        node.run("dmsetup", "resume", layer)
+
+    def layer_break(self, node, name):
+        """From now on every request to that disk fails on that node."""
+        size = os.stat(self.cluster.disk_path(name)).st_size // SECTOR_BYTES
+        self._layer_replace(node, name, f"0 {size} error")
+
+    def layer_mend(self, node, name):
+        self._layer_replace(node, name, self._layer_table(name))

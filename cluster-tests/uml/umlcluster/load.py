@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Writers on the nodes of a cluster, started and stopped again and again."""
+
+import time
+
+from . import writer
+from .checks import CheckError
+
+# What must come comes in seconds; a machine that has more to do than it can may take that long.
+PROGRESS_SECONDS = 120
+
+
+class WriterLoad:
+    """Writers on nodes, run by run."""
+
+    def __init__(self, mirror, chance):
+        self.mirror = mirror
+        self._chance = chance
+        self.devices = {}
+        self.commands = {}
+        self.runs = {node: [] for node in mirror.cluster.nodes}
+
+    def start(self, node, seconds=600):
+        if node not in self.devices:
+            self.devices[node] = self.mirror.slice_create(node)
+        self.runs[node].append(len(self.runs[node]) + 1)
+        self.commands[node] = writer.writer_start(
+            node, self.devices[node], self.mirror.slice_blocks(), seconds,
+            self._chance.randrange(1 << 30), self.runs[node][-1],
+        )  # fmt: skip
+
+    def record(self, node):
+        return writer.writer_record(node, *self.runs[node])
+
+    def entries(self, node):
+        """What the last run of a node has acknowledged so far."""
+        try:
+            return writer.writer_record(node, self.runs[node][-1]).entries
+        except FileNotFoundError:
+            return []
+
+    def count(self, node):
+        try:
+            return len(self.record(node).entries)
+        except FileNotFoundError:
+            return 0
+
+    def progress_wait(self, nodes, writes=20, seconds=PROGRESS_SECONDS):
+        """Waits until each of the nodes has written that much more."""
+        wanted = {node: self.count(node) + writes for node in nodes}
+        deadline = time.monotonic() + seconds
+        while waiting := [node.name for node in nodes if self.count(node) < wanted[node]]:
+            for node in nodes:
+                if (status := self.commands[node].status()) is not None:
+                    raise CheckError(f"{node.name}: writer ended ({status}): {self.commands[node].stderr()}")
+            if time.monotonic() > deadline:
+                raise CheckError(f"writes of {waiting} stand still for {seconds} s")
+            time.sleep(0.05)
+
+    def stop(self, nodes, seconds=PROGRESS_SECONDS):
+        for node in nodes:
+            self.commands[node].signal(15)
+        for node in nodes:
+            self.commands[node].check(seconds)
+
+    def slices_remove(self):
+        for node in self.devices:
+            self.mirror.slice_remove(node)
+        self.devices.clear()
+
+    def dead(self, node):
+        """The node was killed: its slice is gone with it."""
+        self.devices.pop(node)
