@@ -93,6 +93,7 @@ struct device {
 	bool stale;			/* a read under way was for a former holder of the role */
 	bool stopped;			/* handing over: no further writes */
 	bool merged;			/* the content was told to the cluster */
+	uint32_t told_number;		/* of the log in the replicated state that it is being told for */
 	struct region_set content;	/* dirty bits as they are, or will be after the write under way */
 	struct region_set dirty_blocks; /* must be written before the next commit */
 	struct region_set clean_blocks; /* may be written later */
