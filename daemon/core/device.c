@@ -94,6 +94,7 @@ static void device_tell(struct core *core, struct log *log, const struct region_
 	struct bytes_writer content;
 
 	bytes_writer_init(&content);
+	log->device.told_number = world->number;
 	bytes_write_u32(&content, world->number);
 	set_encode(&content, dirty);
 	if (stream_out(core, STREAM_DEVICE, &content, log->handle))
@@ -329,8 +330,9 @@ static void writer_tick(struct core *core, struct log *log, struct world_log *wo
 {
 	struct device *device = &log->device;
 
-	/* The role was given up and given back in one go: it begins anew. */
-	if (!world->writer_loaded && device->merged && device->state == DEVICE_IDLE)
+	/* The role was given up and given back in one go, or the whole log ended and began: it begins anew. */
+	if (!world->writer_loaded && device->state == DEVICE_IDLE &&
+	    (device->merged || device->told_number != world->number))
 		device_close(core, log);
 	if (!world->writer_loaded || !device->merged) {
 		device_take_over(core, log, world);

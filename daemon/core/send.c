@@ -189,6 +189,13 @@ static void put_marks(struct bytes_writer *writer, struct log *log, const struct
 	record_fini(&record);
 }
 
+/* Most logs have nothing to say most of the time, and this is asked for each of them in each step. */
+static bool log_silent(const struct log *log)
+{
+	return !log->pending_due && region_set_is_empty(&log->clearing) && region_set_is_empty(&log->copied_ready) &&
+	       region_set_is_empty(&log->fail_pending) && region_set_is_empty(&log->want_pending);
+}
+
 /* Sync bits before clears before marks: a region that is copied, cleared and marked again comes in this
  * order. */
 static void put_log(struct core *core, struct bytes_writer *writer, struct log *log)
@@ -226,7 +233,8 @@ static void put_records(struct core *core, struct bytes_writer *writer)
 		return;
 	/* Logs before single records: marks and clears of a table stand before its SUSPENDED. */
 	TAILQ_FOREACH (log, &core->logs, entry)
-		put_log(core, writer, log);
+		if (!log_silent(log))
+			put_log(core, writer, log);
 	put_acks(core, writer);
 	put_outgoing(core, writer);
 }

@@ -195,6 +195,10 @@ static void table_gone(struct sim *sim, unsigned number, unsigned log)
 	if (!device->excused)
 		return;
 	disk_path_flush(sim, number, log);
+	/* What it wrote unmarked could be written down by nobody. */
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		if (sim->nodes[node].device_broken)
+			disk_excuse(sim, log);
 	device->excused = false;
 	sim->logs[log].excused--;
 }
