@@ -62,6 +62,9 @@ struct stand_in {
 	uint64_t next_bio;
 	uint64_t complaints[KERNEL_COMPLAINTS_END];
 	uint64_t requests, replies, malformed_replies, malformed_accepted, wakes;
+	uint64_t recoveries; /* regions that this kernel copied, or failed to */
+	uint64_t speed;	     /* the kernel's own times pass so many times as fast */
+	uint64_t begin_ns;
 	char input[LINE_BYTES];
 	size_t input_bytes;
 };
@@ -72,6 +75,21 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* The kernel's clock: 15 s, 2 s and 250 ms are long when a test has to wait for them a thousand times. */
+static uint64_t kernel_now_ns(const struct stand_in *stand_in)
+{
+	return stand_in->begin_ns + (now_ns() - stand_in->begin_ns) * stand_in->speed;
+}
+
+static uint64_t real_ns(const struct stand_in *stand_in, uint64_t kernel_ns)
+{
+	if (kernel_ns == KERNEL_NEVER || kernel_ns <= stand_in->begin_ns)
+		return kernel_ns;
+	/* Rounded up: not asked again before it is due. */
+	return stand_in->begin_ns +
+	       (kernel_ns - stand_in->begin_ns + stand_in->speed - 1) / stand_in->speed;
 }
 
 /* --- output
@@ -241,6 +259,8 @@ static void request_send(struct stand_in *stand_in, const struct kernel_output *
 
 	memcpy(request.uuid, output->send.uuid, sizeof(request.uuid));
 	stand_in->requests++;
+	if (request.type == ULOG_SET_REGION_SYNC && !output->send.resent)
+		stand_in->recoveries++;
 	ret = ulog_wire_send(stand_in->netlink, &request);
 	if (ret)
 		kernel_send_failed(stand_in->kernel, output->send.seq, ret);
@@ -351,7 +371,7 @@ static uint64_t round_run(struct stand_in *stand_in)
 		if (mirror->used && mirror->load_open && load_run(&mirror->load, now))
 			load_ended(mirror);
 	}
-	kernel_run(stand_in->kernel, now);
+	kernel_run(stand_in->kernel, kernel_now_ns(stand_in));
 	for (unsigned i = 0; i < KERNEL_DEVICES_MAX; i++)
 		if (stand_in->mirrors[i].used)
 			mirror_tables_sync(stand_in, &stand_in->mirrors[i]);
@@ -359,7 +379,7 @@ static uint64_t round_run(struct stand_in *stand_in)
 		output_handle(stand_in, &output);
 	leg_io_run(&stand_in->leg_io, stand_in->kernel, now_ns());
 
-	deadline = kernel_deadline_ns(stand_in->kernel);
+	deadline = real_ns(stand_in, kernel_deadline_ns(stand_in->kernel));
 	if (leg_io_deadline_ns(&stand_in->leg_io) < deadline)
 		deadline = leg_io_deadline_ns(&stand_in->leg_io);
 	for (unsigned i = 0; i < KERNEL_DEVICES_MAX; i++) {
@@ -703,6 +723,7 @@ static int info_command(struct stand_in *stand_in, struct command *command)
 	number_add(answer, "malformed_replies", stand_in->malformed_replies);
 	number_add(answer, "malformed_accepted", stand_in->malformed_accepted);
 	number_add(answer, "wakes", stand_in->wakes);
+	number_add(answer, "recoveries", stand_in->recoveries);
 	number_add(answer, "requests_waiting", kernel_requests_waiting(stand_in->kernel));
 	json_object_object_add(answer, "complaints", complaints_object(stand_in));
 	if (!kernel_device_info(stand_in->kernel, mirror->device, &info)) {
@@ -845,6 +866,7 @@ static int options_parse(struct stand_in *stand_in, struct options *options, int
 					      {"region-sectors", required_argument, NULL, 's'},
 					      {"leg-delay-us", required_argument, NULL, 'd'},
 					      {"seed", required_argument, NULL, 'S'},
+					      {"speed", required_argument, NULL, 'x'},
 					      {0}};
 	int letter;
 
@@ -858,10 +880,11 @@ static int options_parse(struct stand_in *stand_in, struct options *options, int
 		case 's': stand_in->region_sectors = (uint32_t)strtoul(optarg, NULL, 10); break;
 		case 'd': options->leg_delay_us = strtoull(optarg, NULL, 10); break;
 		case 'S': options->seed = strtoull(optarg, NULL, 10); break;
+		case 'x': stand_in->speed = strtoull(optarg, NULL, 10); break;
 		default: return -EINVAL;
 		}
 	}
-	if (!stand_in->node || !options->port || !stand_in->tables_dir || !stand_in->records_dir ||
+	if (!stand_in->node || !stand_in->speed || !options->port || !stand_in->tables_dir || !stand_in->records_dir ||
 	    stand_in->region_sectors < BLOCK_BYTES / SECTOR_BYTES)
 		return -EINVAL;
 	/* Like a pointer: unique on the node, another one after each boot. */
@@ -917,14 +940,15 @@ static void stand_in_close(struct stand_in *stand_in)
 
 int main(int argc, char **argv)
 {
-	static struct stand_in stand_in;
+	static struct stand_in stand_in = {.speed = 1};
 	struct options options = {.kernel = {.version = 3}};
 	int ret = options_parse(&stand_in, &options, argc, argv);
 
+	stand_in.begin_ns = now_ns();
 	if (ret) {
 		fprintf(stderr,
 			"usage: %s --node=N --port=P --tables=DIR --records=DIR --region-sectors=N "
-			"[--version=2|3] [--leg-delay-us=N] [--seed=N]\n",
+			"[--version=2|3] [--leg-delay-us=N] [--seed=N] [--speed=N]\n",
 			argv[0]);
 		return EXIT_FAILURE;
 	}

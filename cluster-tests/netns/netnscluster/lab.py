@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A cluster with daemons, stand-in kernels and one mirror on shared disks, and the checks on it."""
 
+import json
 import pathlib
 import re
 import signal
@@ -9,6 +10,7 @@ import time
 from netnscluster import log_image
 from netnscluster.cluster import CONSENSUS_MS, TOKEN_MS, Cluster, poll
 from netnscluster.loop_device import LoopDevice
+from netnscluster.node_disk import NodeDisk
 from netnscluster.stand_in import (BLOCK_BYTES, FATAL_COMPLAINTS, PORT, SECTOR_BYTES, Records, StandIn,
                                    content_faults, tag_text)
 
@@ -30,7 +32,8 @@ class Lab:
 
     def __init__(self, context, nodes, log="disk", regions=256, region_sectors=128, version=3, integrated_flush=False,
                  cluster="corosync", linger="1", features="1 handle_errors", sync="", transport="udpu",
-                 leg_delay_us=3000):
+                 leg_delay_us=3000, fencing="none", speed=1, token_ms=TOKEN_MS, consensus_ms=CONSENSUS_MS,
+                 own_paths=False):
         self.context = context
         self.work_dir = pathlib.Path(context.test_dir)
         self.regions = regions
@@ -47,19 +50,24 @@ class Lab:
         self.boots = 0
         self.legs = []
         self.log = None
-        self.cluster = Cluster(self.work_dir)
+        self.cluster = Cluster(self.work_dir, token_ms, consensus_ms)
+        self.fencing = fencing
+        self.speed = speed
+        self.daemon_binaries = {}
+        # Of each node to the legs and the log device, where paths shall fail.
+        self.own_paths = own_paths
+        self.paths = {}
+        self.recovered = {}
         self.node_count = nodes
         self.transport = transport
         self.sync = sync
         self.integrated_flush = integrated_flush
         self.features = features
         self.leg_delay_us = leg_delay_us
-        self.table = None
 
     def start_cluster(self):
         """Disks, nodes and quorum. What was made of it, close() undoes, also when this fails."""
         self._disks_make()
-        self.table = self.table_line()
         self.cluster.start(self.node_count, self.transport)
         if self.cluster_kind == "corosync":
             self.cluster.corosync_start()
@@ -73,19 +81,23 @@ class Lab:
         # The second leg starts as noise: a region that is not copied is found.
         noise = bytes((i * 7 + 1) & 0xFF for i in range(4096))
         self.legs[1].write(0, noise * (size // len(noise)))
+        if self.own_paths:
+            for i in range(1, self.node_count + 1):
+                self.paths[i] = [NodeDisk(disk.file_path) for disk in (*self.legs, self.log)]
 
-    def table_line(self):
+    def table(self, node_id):
+        *legs, log = self.paths.get(node_id, [*self.legs, self.log])
         words = [UUID]
         if self.integrated_flush:
             words.append("integrated_flush")
         words.append(f"clustered-{self.log_kind}")
         if self.log_kind == "disk":
-            words.append(self.log.number)
+            words.append(log.number)
         words.append(str(self.region_sectors))
         words += self.sync.split()
-        legs = " ".join(f"{leg.number} 0" for leg in self.legs)
+        leg_words = " ".join(f"{leg.number} 0" for leg in legs)
         return (f"0 {self.regions * self.region_sectors} mirror userspace {len(words)} {' '.join(words)} "
-                f"{len(self.legs)} {legs} {self.features}").strip()
+                f"{len(legs)} {leg_words} {self.features}").strip()
 
     # --- daemons and kernels
 
@@ -95,8 +107,9 @@ class Lab:
         return path
 
     def daemon_start(self, node, wait=True):
-        node.start("daemon", [self.context.daemon, "-D", "--run-dir=/run/mirrorlogd", "--pidfile=/run/mirrorlogd.pid",
-                              f"--cluster={self.cluster_kind}", "--fencing=assume", f"--linger={self.linger}",
+        binary = self.daemon_binaries.get(node.node_id, self.context.daemon)
+        node.start("daemon", [binary, "-D", "--run-dir=/run/mirrorlogd", "--pidfile=/run/mirrorlogd.pid",
+                              f"--cluster={self.cluster_kind}", f"--fencing={self.fencing}", f"--linger={self.linger}",
                               f"--netlink-peer={PORT}", f"--dm-tables={self.tables_dir(node)}"],
                    env=self.context.daemon_env)
         if wait:
@@ -108,7 +121,7 @@ class Lab:
             self.daemon_check(node)
             return any(fields[1] == "11" and int(fields[3], 16) & 0x40 for fields in
                        (line.split() for line in node.run("cat", "/proc/self/net/netlink").stdout.splitlines()[1:]))
-        poll(listens, 20, f"{node.name}: daemon listens")
+        poll(listens, 60, f"{node.name}: daemon listens")
 
     def daemon_check(self, node):
         daemon = node.processes.get("daemon")
@@ -123,7 +136,7 @@ class Lab:
             path.unlink()
         self.kernels[node.node_id] = StandIn(node, self.context.stand_in, tables, self.work_dir, self.region_sectors,
                                              self.context.seed * 1000 + self.boots, self.version,
-                                             self.leg_delay_us)
+                                             self.leg_delay_us, self.speed)
         self.everybody.add(node.node_id)
 
     def start(self, nodes=None, daemons=True):
@@ -146,31 +159,69 @@ class Lab:
         done = node.run(self.context.ctl, "--run-dir=/run/mirrorlogd", *arguments)
         return done.stdout + done.stderr
 
+    def status(self, node_id):
+        """`mirrorlogctl status --json`, None while the daemon does not answer."""
+        done = self.cluster[node_id].run(self.context.ctl, "--run-dir=/run/mirrorlogd", "status", "--json")
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            return None
+
+    def log_status(self, node_id):
+        """Of the one log that the tests use; {} where the daemon has none or does not answer."""
+        status = self.status(node_id)
+        return status["logs"][0] if status and status["logs"] else {}
+
     # --- the mirror
 
-    def each(self, verb, *arguments, nodes=None, seconds=30):
+    def each(self, verb, *arguments, nodes=None, seconds=120):
         """The same command on several kernels at once."""
         sent = [(self.kernels[i], self.kernels[i].send(verb, MIRROR, *arguments)) for i in (nodes or self.alive())]
         return [kernel.wait(number, seconds, verb) for kernel, number in sent]
 
     def activate(self, nodes=None):
         self.each("create", nodes=nodes)
-        self.each("load", self.table, nodes=nodes)
+        self.load(nodes)
         self.each("resume", nodes=nodes)
+
+    def load(self, nodes=None):
+        sent = [(i, self.kernels[i].send("load", MIRROR, self.table(i))) for i in (nodes or self.alive())]
+        for i, number in sent:
+            self.kernels[i].wait(number, 120, "load")
+
+    def reload(self, node_id):
+        """As LVM does it, with I/O running."""
+        self.load([node_id])
+        self.kernels[node_id].command("suspend", MIRROR, "noflush")
+        self.kernels[node_id].command("resume", MIRROR)
 
     def deactivate(self, nodes=None):
         self.each("remove", nodes=nodes)
 
     def synced(self, node_id):
         """(regions in sync, all) as dmsetup status tells it."""
-        text = self.kernels[node_id].command("status", MIRROR, seconds=40)["text"]
+        text = self.kernels[node_id].command("status", MIRROR)["text"]
         found = re.search(r" (\d+)/(\d+) ", text)
         check(found, f"n{node_id}: status {text!r}")
         return int(found.group(1)), int(found.group(2))
 
-    def sync_wait(self, nodes=None, seconds=60):
+    def sync_wait(self, nodes=None, seconds=120):
         for i in nodes or self.alive():
             poll(lambda i=i: self.synced(i) == (self.regions, self.regions), seconds, f"n{i}: all in sync", 0.2)
+
+    def recoveries_begin(self):
+        """From now on recoveries_check() counts."""
+        self.recovered = {kernel: kernel.info(MIRROR)["recoveries"] for kernel in self.kernels.values()}
+
+    def recoveries_check(self, what):
+        """No kernel was given a region to copy since recoveries_begin(). What only a daemon's death leaves behind is
+        repaired by daemons: to `dmsetup status` such regions are not in sync until that is done (hazard B10)."""
+        for i, kernel in self.kernels.items():
+            # One that was booted since then counts from its beginning.
+            count = kernel.info(MIRROR)["recoveries"] - self.recovered.get(kernel, 0)
+            check(count == 0, f"{what}: n{i}: the kernel was given {count} regions to copy")
+            unsynced = self.log_status(i).get("unsynced_regions", 0)
+            check(unsynced == 0, f"{what}: n{i}: {unsynced} regions are out of sync")
 
     def load_start(self, seconds, nodes=None, rate=200, depth=8, read_percent=10, shift=0):
         """Random reads and writes in the background, to all regions. Returns what load_wait() wants.
@@ -187,7 +238,14 @@ class Lab:
                 self.node_count, depth, read_percent)))
         return started
 
-    def load_wait(self, started, seconds=60):
+    def load_end(self, started, seconds=90):
+        """No more of it; what is under way must end, without an error."""
+        for i, _number in started:
+            if i in self.kernels:
+                self.kernels[i].command("stop", MIRROR)
+        return self.load_wait(started, seconds)
+
+    def load_wait(self, started, seconds=90):
         answers = {}
         for i, number in started:
             if i not in self.kernels:
@@ -198,7 +256,7 @@ class Lab:
             check(answer["writes"] > 0, f"n{i}: no write at all")
         return answers
 
-    def load_stop_wait(self, what, seconds=60):
+    def load_stop_wait(self, what, seconds=90):
         """No more new I/O; all that is under way must end."""
         self.each("stop")
         for i in self.alive():
@@ -219,6 +277,10 @@ class Lab:
         """Until each of these nodes has had another write acknowledged."""
         before = {i: self.kernels[i].info(MIRROR)["writes"] for i in nodes}
         poll(lambda: all(self.kernels[i].info(MIRROR)["writes"] > before[i] for i in nodes), seconds, what)
+
+    def writer(self):
+        """The node that writes the log device."""
+        return poll(lambda: self.log_status(self.alive()[0]).get("writer"), 60, "somebody writes the log device")
 
     # --- accidents
 
@@ -242,11 +304,29 @@ class Lab:
         if activate:
             self.activate([node_id])
 
-    def detection_wait(self, survivors, count, seconds=20):
+    def detection_wait(self, survivors, count, begin=None, seconds=60):
         """Until corosync of all survivors knows; returns how long that took, but at least what the tokens say."""
-        begin = time.monotonic()
+        begin = begin or time.monotonic()
         poll(lambda: all(self.cluster[i].quorum()[1] == count for i in survivors), seconds, "corosync sees the death")
-        return max(time.monotonic() - begin, (TOKEN_MS + CONSENSUS_MS) / 1000)
+        return max(time.monotonic() - begin, (self.cluster.token_ms + self.cluster.consensus_ms) / 1000)
+
+    def fence(self, victims, survivors, seconds=60):
+        """What an administrator does, or a fence agent: tells the daemons that these nodes are dead, once these daemons
+        ask. Whatever a test does to the victims, nothing of them may reach the legs any more."""
+        if self.fencing != "none":
+            return
+
+        def buried():
+            status = self.status(survivors[0])
+            if not status or not status["active"]:
+                return False
+            states = {node["node"]: node["state"] for node in status["nodes"]}
+            waiting = [victim for victim in victims if states.get(victim) in ("undecided", "gone")]
+            for victim in waiting:
+                self.ctl(self.cluster[survivors[0]], "confirm-dead", str(victim))
+            return not waiting and not any(states.get(victim) in ("ready", "joining") for victim in victims)
+
+        poll(buried, seconds, f"nodes {victims} are known dead")
 
     # --- checks
 
@@ -321,17 +401,20 @@ class Lab:
 
     def no_lost_dirt_live_check(self):
         """The same under load: writes in flight are marked before they land, and marks stay until they have landed on
-        both. A region that differs must have been dirty in a reading before or after."""
-        before = self.dirty_regions()
-        different = self.different_regions()
-        lost = different - before - self.dirty_regions()
-        # The two readings may both miss a write that came and went between them: it has to be the same twice.
-        if lost:
+        both. A region that differs must have been dirty in a reading before or after.
+
+        A mark lingers: one that came and went between the two readings is only possible if they took so long that they
+        say nothing. A busy machine gets more attempts."""
+        for _attempt in range(50):
+            begin = time.monotonic()
             before = self.dirty_regions()
-            lost &= self.different_regions() - before - self.dirty_regions()
+            different = self.different_regions()
+            lost = different - before - self.dirty_regions()
+            if not lost or time.monotonic() - begin < 0.8 * float(self.linger):
+                break
         check(not lost, f"legs differ in regions that are clean on the log device: {sorted(lost)[:10]}")
 
-    def clean_wait(self, seconds=30):
+    def clean_wait(self, seconds=120):
         """Until the log device says that all is clean."""
         if self.log_kind == "disk":
             poll(lambda: not self.dirty_regions(), seconds, "log device all clean", interval=0.2)
@@ -354,7 +437,7 @@ class Lab:
             if not daemon:
                 continue
             daemon.signal(signal.SIGTERM)
-            poll(lambda daemon=daemon: not daemon.alive(), 20, f"{node.name}: daemon stops on SIGTERM")
+            poll(lambda daemon=daemon: not daemon.alive(), 60, f"{node.name}: daemon stops on SIGTERM")
             check(daemon.popen.returncode == 0, f"{node.name}: daemon ended with {daemon.popen.returncode}:\n"
                                                 f"{daemon.log_text()[-3000:]}")
 
@@ -377,5 +460,7 @@ class Lab:
 
     def close(self):
         self.cluster.stop()
+        for path in sum(self.paths.values(), []):
+            path.close()
         for device in self.legs + ([self.log] if self.log else []):
             device.close()

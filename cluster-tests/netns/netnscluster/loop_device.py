@@ -15,40 +15,44 @@ _CONFIG_BYTES = 8 + 232 + 64
 _FLAGS_OFFSET = 8 + 52
 
 
+def loop_configure(backing, block_bytes, flags=0):
+    """A free loop device on an open file. Returns (path, descriptor): the device lives as long as somebody has it open."""
+    # Another user of the host may take the free device between the two calls.
+    for _attempt in range(64):
+        with open("/dev/loop-control", "rb") as control:
+            index = fcntl.ioctl(control, LOOP_CTL_GET_FREE)
+        device = f"/dev/loop{index}"
+        fd = os.open(device, os.O_RDWR)
+        config = bytearray(_CONFIG_BYTES)
+        struct.pack_into("=II", config, 0, backing, block_bytes)
+        struct.pack_into("=I", config, _FLAGS_OFFSET, LO_FLAGS_AUTOCLEAR | flags)
+        try:
+            fcntl.ioctl(fd, LOOP_CONFIGURE, bytes(config))
+            return device, fd
+        except OSError as error:
+            os.close(fd)
+            if error.errno != errno.EBUSY:
+                raise
+    raise OSError(errno.EBUSY, "no free loop device")
+
+
 class LoopDevice:
     """A disk in a file. Usable in all namespaces of the host by its number."""
 
     def __init__(self, path, size_bytes, block_bytes=512):
-        with open(path, "wb") as backing:
-            backing.truncate(size_bytes)
-        self.size_bytes = size_bytes
-        self.path, self.fd = self._configure(path, block_bytes)
-        number = os.fstat(self.fd).st_rdev
-        self.number = f"{os.major(number)}:{os.minor(number)}"
-
-    @staticmethod
-    def _configure(path, block_bytes):
+        """`size_bytes` None: a further device on a file that exists."""
+        if size_bytes is not None:
+            with open(path, "wb") as backing:
+                backing.truncate(size_bytes)
+        self.file_path = path
+        self.size_bytes = os.stat(path).st_size
         backing = os.open(path, os.O_RDWR)
         try:
-            # Another user of the host may take the free device between the two calls.
-            for _attempt in range(64):
-                with open("/dev/loop-control", "rb") as control:
-                    index = fcntl.ioctl(control, LOOP_CTL_GET_FREE)
-                device = f"/dev/loop{index}"
-                fd = os.open(device, os.O_RDWR)
-                config = bytearray(_CONFIG_BYTES)
-                struct.pack_into("=II", config, 0, backing, block_bytes)
-                struct.pack_into("=I", config, _FLAGS_OFFSET, LO_FLAGS_AUTOCLEAR)
-                try:
-                    fcntl.ioctl(fd, LOOP_CONFIGURE, bytes(config))
-                    return device, fd
-                except OSError as error:
-                    os.close(fd)
-                    if error.errno != errno.EBUSY:
-                        raise
-            raise OSError(errno.EBUSY, "no free loop device")
+            self.path, self.fd = loop_configure(backing, block_bytes)
         finally:
             os.close(backing)
+        number = os.fstat(self.fd).st_rdev
+        self.number = f"{os.major(number)}:{os.minor(number)}"
 
     def read(self, offset=0, size_bytes=None):
         """What is on the disk, not in anybody's cache: O_DIRECT."""

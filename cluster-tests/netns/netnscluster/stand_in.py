@@ -24,20 +24,22 @@ class CommandFailed(Exception):
 class StandIn:
     """A running kernel_stand_in and its answers."""
 
-    def __init__(self, node, binary, tables_dir, records_dir, region_sectors, seed, version=3, leg_delay_us=3000):
+    def __init__(self, node, binary, tables_dir, records_dir, region_sectors, seed, version=3, leg_delay_us=3000,
+                 speed=1):
         self.node = node
         self.answers_path = node.cluster.work_dir / f"{node.name}-kernel-{time.monotonic_ns()}.json"
         self.next_id = 1
         self.answers = {}
         self.events = []
+        self.complaints_forgiven = 0
         self.offset = 0
         self.partial = b""
         with open(self.answers_path, "wb") as answers:
             self.process = node.start("kernel", [
                 binary, f"--node={node.node_id}", f"--port={PORT}", f"--tables={tables_dir}",
                 f"--records={records_dir}", f"--region-sectors={region_sectors}", f"--seed={seed}",
-                f"--version={version}", f"--leg-delay-us={leg_delay_us}"], stdin=subprocess.PIPE, stdout=answers)
-        poll(lambda: self.event_seen("ready"), 10, f"{node.name}: stand-in kernel starts", interval=0.01)
+                f"--version={version}", f"--leg-delay-us={leg_delay_us}", f"--speed={speed}"], stdin=subprocess.PIPE, stdout=answers)
+        poll(lambda: self.event_seen("ready"), 60, f"{node.name}: stand-in kernel starts", interval=0.01)
         # A kind that is spelled otherwise here would never be found.
         self.kinds = set(self.events[0]["complaints"])
         self.complaints(FATAL_COMPLAINTS)
@@ -75,13 +77,13 @@ class StandIn:
         self.read()
         return self.answers.get(number)
 
-    def wait(self, number, seconds=20, what="command"):
+    def wait(self, number, seconds=60, what="command"):
         answer = poll(lambda: self.answered(number), seconds, f"{self.node.name}: {what}", interval=0.005)
         if not answer["ok"]:
             raise CommandFailed(f"{self.node.name}: {what}: {answer['error']}")
         return answer
 
-    def command(self, verb, *arguments, seconds=20):
+    def command(self, verb, *arguments, seconds=60):
         return self.wait(self.send(verb, *arguments), seconds, f"{verb} {' '.join(map(str, arguments))}")
 
     def info(self, mirror, reset=False):
@@ -94,8 +96,13 @@ class StandIn:
         self.read()
         return [f"{self.node.name}: {event['kind']} {event['request']} region {event['region']} "
                 f"error {event['error']}"
-                for event in self.events
+                for event in self.events[self.complaints_forgiven:]
                 if event["event"] == "complaint" and (kinds is None or event["kind"] in kinds)]
+
+    def complaints_forgive(self):
+        """What there is up to now was looked at."""
+        self.read()
+        self.complaints_forgiven = len(self.events)
 
     def bad_reads(self):
         self.read()

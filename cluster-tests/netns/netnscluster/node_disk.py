@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A node's own path to a shared disk, which can fail for this node alone."""
+
+import fcntl
+import os
+import struct
+
+from netnscluster.loop_device import LoopDevice, loop_configure
+
+LOOP_SET_STATUS64 = 0x4C04
+LOOP_GET_STATUS64 = 0x4C05
+LO_FLAGS_DIRECT_IO = 16
+_INFO_BYTES = 232
+_SIZE_LIMIT_OFFSET = 32
+
+
+class NodeDisk:
+    """Two loop devices, one upon the other, on the file of the shared disk. The node uses the upper one. While the lower
+    one ends behind its first sector, all else that the upper one asks of it is beyond the end: an I/O error. Neither
+    caches anything: the page cache of the file is what all nodes see."""
+
+    def __init__(self, disk_path):
+        self.lower = LoopDevice(disk_path, None)
+        backing = os.open(self.lower.path, os.O_RDWR)
+        try:
+            self.path, self.fd = loop_configure(backing, 512, LO_FLAGS_DIRECT_IO)
+        finally:
+            os.close(backing)
+        number = os.fstat(self.fd).st_rdev
+        self.number = f"{os.major(number)}:{os.minor(number)}"
+
+    def fail(self, failing):
+        info = bytearray(_INFO_BYTES)
+        fcntl.ioctl(self.lower.fd, LOOP_GET_STATUS64, info)
+        struct.pack_into("=Q", info, _SIZE_LIMIT_OFFSET, 512 if failing else 0)
+        fcntl.ioctl(self.lower.fd, LOOP_SET_STATUS64, bytes(info))
+
+    def close(self):
+        os.close(self.fd)
+        self.lower.close()
