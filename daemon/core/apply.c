@@ -141,6 +141,11 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 		if (world->recoverer == core->config.node)
 			region_set_union_with(&log->wanted, &record->regions);
 		break;
+	case RECORD_WRITER_FAILED:
+		/* Should the role be this node's again, by a table that is resumed behind it, it tries again. */
+		if (sender == core->config.node)
+			log->device.failed = false;
+		break;
 	case RECORD_DESTROYED:
 	case RECORD_FAILED: device_recheck(core, log); break;
 	default: break;
