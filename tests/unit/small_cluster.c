@@ -95,11 +95,13 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 		case EFFECT_LEGS_FLUSH:
 			self->legs_flushes++;
 			answer->event.type = EVENT_LEGS_FLUSHED;
+			answer->event.io.error = self->legs_broken ? -EIO : 0;
 			count++;
 			break;
 		case EFFECT_REPAIR:
 			self->repairs++;
 			answer->event.type = EVENT_REPAIRED;
+			answer->event.io.error = self->legs_broken ? -EIO : 0;
 			count++;
 			break;
 		case EFFECT_LEGS_OPEN:
@@ -109,6 +111,7 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			count++;
 			break;
 		case EFFECT_WAKE: self->wakes++; break;
+		case EFFECT_STOPPED: self->stopped = effect->stopped.stopped; break;
 		case EFFECT_LOG:
 			if (cluster->print)
 				printf("%u: %s\n", node, effect->log_line.text);
@@ -126,6 +129,7 @@ void small_init(struct small_cluster *cluster)
 	cluster->now_ns = 1000000000;
 	cluster->ring_seq = 4;
 	cluster->next_seq = 1;
+	cluster->fencing = FENCING_ASSUME;
 }
 
 void small_fini(struct small_cluster *cluster)
@@ -175,7 +179,7 @@ void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)
 		.node = node,
 		.boot_id = boot,
 		.incarnation = incarnation += 100,
-		.fencing = FENCING_ASSUME,
+		.fencing = cluster->fencing,
 		.linger_ns = 2000000000,
 		.linger_regions = 1000,
 	};
@@ -194,6 +198,35 @@ void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down)
 
 	cluster->nodes[node].in_view = false;
 	view(cluster, NULL, &left, node_down);
+}
+
+void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command, node_id_t about,
+		   const char *uuid)
+{
+	struct event event = {.type = EVENT_CONTROL, .control = {.command = command, .node = about, .uuid = uuid}};
+
+	step(cluster, node, &event);
+	small_settle(cluster);
+}
+
+void small_quorum(struct small_cluster *cluster, bool quorate)
+{
+	node_id_t members[SMALL_NODES_MAX];
+	size_t count = 0;
+
+	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
+		if (cluster->nodes[node].in_view)
+			members[count++] = node;
+	for (size_t i = 0; i < count; i++) {
+		struct event event = {.type = EVENT_QUORUM};
+
+		event.quorum.quorate = quorate;
+		event.quorum.ring = (struct ring){.seq = cluster->ring_seq, .representative = 1};
+		event.quorum.nodes = members;
+		event.quorum.node_count = count;
+		step(cluster, members[i], &event);
+	}
+	small_settle(cluster);
 }
 
 void small_settle(struct small_cluster *cluster)

@@ -22,7 +22,8 @@ struct small_reply {
 
 struct small_node {
 	struct core *core;
-	bool in_view, device_broken;
+	bool in_view, device_broken, legs_broken;
+	bool stopped; /* the last answer to CONTROL_STOP* */
 	unsigned wakes, legs_flushes, repairs;
 	struct small_reply replies[SMALL_REPLIES_MAX];
 	unsigned reply_count;
@@ -43,6 +44,7 @@ struct small_cluster {
 	uint32_t next_seq;
 	uint8_t device[SMALL_DEVICE_BYTES];
 	unsigned device_writes, messages;
+	enum fencing fencing; /* of daemons that start from now on; FENCING_ASSUME */
 	bool print;
 	bool ignores_errors; /* tables have no handle_errors */
 	bool hold; /* messages wait, so that things happen at the same moment */
@@ -69,6 +71,13 @@ uint32_t small_region(struct small_cluster *cluster, node_id_t node, enum ulog_t
 /* The reply to a seq, or NULL when there is none yet. */
 const struct small_reply *small_reply(const struct small_cluster *cluster, node_id_t node, uint32_t seq);
 uint64_t small_reply_u64(const struct small_cluster *cluster, node_id_t node, uint32_t seq, unsigned index);
+
+/* A command of the administrator on a node. The answer to CONTROL_STOP* is in `stopped` of the node. */
+void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command, node_id_t about,
+		   const char *uuid);
+
+/* The quorum comes or goes, for all nodes of the view. */
+void small_quorum(struct small_cluster *cluster, bool quorate);
 
 #define SMALL_UUID "LVM-small"
 

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What an administrator can tell the core, what status says is waited for, and requests no good kernel sends.
+ */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tests/unit/small_cluster.h"
+
+#define DISK_LOG "65536 clustered-disk 7:1 1024 nosync"
+#define CORE_LOG "65536 clustered-core 1024 nosync"
+
+static struct small_cluster *cluster_new(unsigned nodes, enum fencing fencing)
+{
+	struct small_cluster *cluster = malloc(sizeof(*cluster));
+
+	small_init(cluster);
+	cluster->fencing = fencing;
+	for (node_id_t node = 1; node <= nodes; node++) {
+		small_join(cluster, node, node * 10);
+		small_settle(cluster);
+	}
+	return cluster;
+}
+
+static void cluster_free(struct small_cluster *cluster)
+{
+	small_fini(cluster);
+	free(cluster);
+}
+
+static int error_of(const struct small_cluster *cluster, node_id_t node, uint32_t seq)
+{
+	const struct small_reply *reply = small_reply(cluster, node, seq);
+
+	return reply ? reply->error : 1;
+}
+
+#define assert_answered(cluster, node, seq) assert_int_equal(error_of(cluster, node, seq), 0)
+
+static uint32_t construct(struct small_cluster *cluster, node_id_t node, luid_t luid, const char *arguments)
+{
+	return small_request(cluster, node, ULOG_CTR, luid, arguments, (uint32_t)strlen(arguments));
+}
+
+static void activate(struct small_cluster *cluster, node_id_t node, luid_t luid, const char *arguments)
+{
+	assert_answered(cluster, node, construct(cluster, node, luid, arguments));
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_RESUME, luid, NULL, 0));
+}
+
+/* Writes to a region; false while the kernel would wait. */
+static uint32_t write_to(struct small_cluster *cluster, node_id_t node, luid_t luid, uint64_t region)
+{
+	assert_answered(cluster, node, small_region(cluster, node, ULOG_MARK_REGION, luid, region));
+	return small_request(cluster, node, ULOG_FLUSH, luid, NULL, 0);
+}
+
+static void assert_log_waits(struct small_cluster *cluster, node_id_t node, const char *text)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+
+	assert_non_null(status);
+	assert_int_equal(status->log_count, 1);
+	assert_string_equal(status->logs[0].waits_for, text);
+	core_status_free(status);
+}
+
+static void assert_waits(struct small_cluster *cluster, node_id_t node, const char *text)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+
+	assert_non_null(status);
+	assert_string_equal(status->waits_for, text);
+	core_status_free(status);
+}
+
+static void assert_member(struct small_cluster *cluster, node_id_t node, node_id_t member, const char *state)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+	const char *found = "none";
+
+	for (size_t i = 0; i < status->logs[0].member_count; i++)
+		if (status->logs[0].members[i].node == member)
+			found = status->logs[0].members[i].state;
+	assert_string_equal(found, state);
+	core_status_free(status);
+}
+
+static void test_stop(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1, FENCING_ASSUME);
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	small_control(cluster, 1, CONTROL_STOP, NODE_NONE, NULL);
+	assert_false(cluster->nodes[1].stopped);
+	small_control(cluster, 1, CONTROL_STOP_FORCED, NODE_NONE, NULL);
+	assert_true(cluster->nodes[1].stopped);
+	cluster->nodes[1].stopped = false;
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+	small_control(cluster, 1, CONTROL_STOP, NODE_NONE, NULL);
+	assert_true(cluster->nodes[1].stopped);
+	cluster_free(cluster);
+}
+
+/* Without quorum a write waits; an administrator who has to shut down ends it with an error (hazard B5). */
+static void test_kept_requests_fail_when_told(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+	uint32_t flush;
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	activate(cluster, 2, 200, CORE_LOG);
+	small_quorum(cluster, false);
+	assert_waits(cluster, 1, "no quorum: requests are kept until it returns");
+	flush = write_to(cluster, 1, 100, 3);
+	assert_null(small_reply(cluster, 1, flush));
+	small_control(cluster, 1, CONTROL_FAIL_KEPT, NODE_NONE, "LVM-other");
+	assert_null(small_reply(cluster, 1, flush));
+	small_control(cluster, 1, CONTROL_FAIL_KEPT, NODE_NONE, NULL);
+	assert_int_equal(error_of(cluster, 1, flush), -EIO);
+	cluster_free(cluster);
+}
+
+/* --fencing=none: nothing of a node that vanished is repaired before somebody says that it is dead (hazard
+ * B13). */
+static void test_dead_when_confirmed(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3, FENCING_NONE);
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	assert_answered(cluster, 3, write_to(cluster, 3, 300, 5));
+	small_leave(cluster, 3, true);
+	small_settle(cluster);
+	small_advance(cluster, UINT64_C(60000000000));
+	assert_log_waits(cluster, 2, "waits for the fencing of node 3");
+	assert_member(cluster, 2, 3, "undecided");
+	assert_int_equal(cluster->nodes[1].repairs + cluster->nodes[2].repairs, 0);
+	small_control(cluster, 2, CONTROL_CONFIRM_DEAD, 2, NULL); /* it lives: refused */
+	assert_member(cluster, 2, 2, "member");
+	small_control(cluster, 2, CONTROL_REPAIR_PAUSE, NODE_NONE, NULL);
+	small_control(cluster, 1, CONTROL_REPAIR_PAUSE, NODE_NONE, NULL);
+	small_control(cluster, 2, CONTROL_CONFIRM_DEAD, 3, NULL);
+	small_advance(cluster, UINT64_C(5000000000));
+	assert_log_waits(cluster, 1, "repair is paused on this node");
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	small_control(cluster, 1, CONTROL_REPAIR_RESUME, NODE_NONE, NULL);
+	small_advance(cluster, UINT64_C(5000000000));
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	assert_log_waits(cluster, 1, "");
+	cluster_free(cluster);
+}
+
+/* A repair that fails is tried again, and the region stays dirty meanwhile. */
+static void test_failed_repair_is_tried_again(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+	struct core_status *status;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	assert_answered(cluster, 2, write_to(cluster, 2, 200, 5));
+	cluster->nodes[1].legs_broken = true;
+	small_leave(cluster, 2, true);
+	small_settle(cluster);
+	small_advance(cluster, UINT64_C(5000000000));
+	assert_true(cluster->nodes[1].repairs >= 1);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].ghost_regions, 1);
+	core_status_free(status);
+	cluster->nodes[1].legs_broken = false;
+	small_advance(cluster, UINT64_C(120000000000));
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].ghost_regions, 0);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
+/* Legs that cannot be flushed keep their marks (hazard B7). */
+static void test_marks_stay_when_the_legs_cannot_be_flushed(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1, FENCING_ASSUME);
+	struct core_status *status;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	cluster->nodes[1].legs_broken = true;
+	assert_answered(cluster, 1, write_to(cluster, 1, 100, 7));
+	assert_answered(cluster, 1, small_region(cluster, 1, ULOG_CLEAR_REGION, 100, 7));
+	small_advance(cluster, UINT64_C(60000000000));
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].lingering_regions, 1);
+	assert_int_equal(status->logs[0].members[0].marks, 1);
+	core_status_free(status);
+	cluster->nodes[1].legs_broken = false;
+	small_advance(cluster, UINT64_C(120000000000));
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].lingering_regions, 0);
+	assert_int_equal(status->logs[0].members[0].marks, 0);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
+static void test_requests_that_are_wrong(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1, FENCING_ASSUME);
+	const struct small_reply *reply;
+	uint32_t seq;
+
+	(void)state;
+	assert_int_equal(error_of(cluster, 1, construct(cluster, 1, 100, "no constructor")), -EINVAL);
+	activate(cluster, 1, 100, DISK_LOG);
+	assert_int_equal(error_of(cluster, 1, small_region(cluster, 1, ULOG_IN_SYNC, 100, 64)), -EINVAL);
+	assert_int_equal(error_of(cluster, 1, small_region(cluster, 1, ULOG_MARK_REGION, 100, UINT64_MAX)),
+			 -EINVAL);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 999, NULL, 0)); /* not known: gone */
+	for (luid_t luid = 101; luid < 116; luid++)
+		assert_answered(cluster, 1, construct(cluster, 1, luid, DISK_LOG));
+	assert_int_equal(error_of(cluster, 1, construct(cluster, 1, 116, DISK_LOG)), -ENOMEM);
+	seq = small_request(cluster, 1, ULOG_STATUS_TABLE, 100, NULL, 0);
+	reply = small_reply(cluster, 1, seq);
+	assert_non_null(reply);
+	assert_string_equal((const char *)reply->data, "clustered-disk 7:1 1024 nosync ");
+	cluster_free(cluster);
+}
+
+static void test_is_clean(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1, FENCING_ASSUME);
+	uint32_t seq;
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	seq = small_region(cluster, 1, ULOG_IS_CLEAN, 100, 9);
+	assert_int_equal(small_reply_u64(cluster, 1, seq, 0), 1);
+	assert_answered(cluster, 1, write_to(cluster, 1, 100, 9));
+	seq = small_region(cluster, 1, ULOG_IS_CLEAN, 100, 9);
+	assert_int_equal(small_reply_u64(cluster, 1, seq, 0), 0);
+	cluster_free(cluster);
+}
+
+static void test_status_names_what_is_waited_for(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+	struct event lost = {.type = EVENT_CLUSTER_LOST};
+	struct effects effects;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	assert_waits(cluster, 1, "");
+	assert_log_waits(cluster, 1, "");
+	cluster->nodes[1].device_broken = cluster->nodes[2].device_broken = true;
+	assert_int_equal(error_of(cluster, 1, write_to(cluster, 1, 100, 1)), -EIO);
+	assert_log_waits(cluster, 1, "no member can write the log device: reload the table");
+	lost.now_ns = cluster->now_ns;
+	core_step(cluster->nodes[1].core, &lost, &effects);
+	assert_waits(cluster, 1, "waits for corosync");
+	cluster_free(cluster);
+}
+
+/* Another version of the protocol, or no message at all: refused, nothing changes. */
+static void test_messages_that_are_none(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+	struct core_status *before = core_status_new(cluster->nodes[1].core), *after;
+	static const uint8_t noise[32] = "this is not a frame of ours";
+	struct event event = {.type = EVENT_DELIVER,
+			      .deliver = {.node = 2, .bytes = noise, .size = sizeof(noise)}};
+	struct effects effects;
+
+	(void)state;
+	event.now_ns = cluster->now_ns;
+	core_step(cluster->nodes[1].core, &event, &effects);
+	assert_int_equal(effects.count, 1);
+	assert_int_equal(effects.items[0].type, EFFECT_LOG);
+	after = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(before->digest, after->digest);
+	core_status_free(before);
+	core_status_free(after);
+	cluster_free(cluster);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_stop),
+	    cmocka_unit_test(test_kept_requests_fail_when_told),
+	    cmocka_unit_test(test_dead_when_confirmed),
+	    cmocka_unit_test(test_failed_repair_is_tried_again),
+	    cmocka_unit_test(test_marks_stay_when_the_legs_cannot_be_flushed),
+	    cmocka_unit_test(test_requests_that_are_wrong),
+	    cmocka_unit_test(test_is_clean),
+	    cmocka_unit_test(test_status_names_what_is_waited_for),
+	    cmocka_unit_test(test_messages_that_are_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
