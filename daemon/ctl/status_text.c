@@ -133,6 +133,11 @@ static void waits_print(FILE *out, struct json_object *logs)
 
 		if (*text(log, "waits_for") != '\0')
 			fprintf(out, "\n%s: %s\n", text(log, "uuid"), text(log, "waits_for"));
+		if (number(log, "failed_regions") > 0)
+			fprintf(out,
+				"\n%s: a leg failed under %" PRIu64
+				" regions: reload the table with a good leg\n",
+				text(log, "uuid"), number(log, "failed_regions"));
 	}
 }
 

@@ -170,6 +170,13 @@ static const struct log_metric log_metrics[] = {
      offsetof(struct status_log, lingering_regions)},
 };
 
+static void log_metric_write(FILE *out, const char *name, const struct status_log *log, uint64_t value)
+{
+	fprintf(out, "mirrorlogd_%s{uuid=\"", name);
+	label_write(out, log->uuid);
+	fprintf(out, "\"} %" PRIu64 "\n", value);
+}
+
 static void log_metrics_write(FILE *out, const struct core_status *status)
 {
 	for (size_t m = 0; m < sizeof(log_metrics) / sizeof(log_metrics[0]); m++) {
@@ -178,18 +185,17 @@ static void log_metrics_write(FILE *out, const struct core_status *status)
 			uint64_t value;
 
 			memcpy(&value, (const char *)&status->logs[i] + log_metrics[m].offset, sizeof(value));
-			fprintf(out, "mirrorlogd_%s{uuid=\"", log_metrics[m].name);
-			label_write(out, status->logs[i].uuid);
-			fprintf(out, "\"} %" PRIu64 "\n", value);
+			log_metric_write(out, log_metrics[m].name, &status->logs[i], value);
 		}
 	}
 	metric_head(out, "log_waiting_requests", "gauge",
 		    "Requests of the kernel that are not answered yet.");
-	for (size_t i = 0; i < status->log_count; i++) {
-		fputs("mirrorlogd_log_waiting_requests{uuid=\"", out);
-		label_write(out, status->logs[i].uuid);
-		fprintf(out, "\"} %" PRIu32 "\n", status->logs[i].waiting_requests);
-	}
+	for (size_t i = 0; i < status->log_count; i++)
+		log_metric_write(out, "log_waiting_requests", &status->logs[i],
+				 status->logs[i].waiting_requests);
+	metric_head(out, "log_device_dead", "gauge", "No member can write the log device.");
+	for (size_t i = 0; i < status->log_count; i++)
+		log_metric_write(out, "log_device_dead", &status->logs[i], status->logs[i].health == 'D');
 }
 
 static void node_metrics_write(FILE *out, const struct core_status *status,

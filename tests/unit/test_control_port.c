@@ -275,6 +275,7 @@ static void metrics_are_prometheus_text(void **state)
 	assert_non_null(strstr(text, "\nmirrorlogd_ready 1\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_netlink_malformed_total 3\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_log_ghost_regions{uuid=\"a\\\"b\\\\c\\nd\"} 4\n"));
+	assert_non_null(strstr(text, "\nmirrorlogd_log_device_dead{uuid=\"a\\\"b\\\\c\\nd\"} 0\n"));
 	free(text);
 }
 
