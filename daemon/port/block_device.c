@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -92,12 +93,12 @@ int block_device_geometry(int fd, uint64_t *ret_size_bytes, uint32_t *ret_block_
 	return 0;
 }
 
-int block_device_read(int fd, void *bytes, size_t size_bytes, uint64_t offset_bytes)
+/* All of it, in as many calls as it takes. */
+static int transfer(int fd, char *at, size_t size_bytes, uint64_t offset_bytes, bool write)
 {
-	char *at = bytes;
-
 	while (size_bytes > 0) {
-		ssize_t part = pread(fd, at, size_bytes, (off_t)offset_bytes);
+		ssize_t part = write ? pwrite(fd, at, size_bytes, (off_t)offset_bytes)
+				     : pread(fd, at, size_bytes, (off_t)offset_bytes);
 
 		if (part < 0 && errno == EINTR)
 			continue;
@@ -110,22 +111,14 @@ int block_device_read(int fd, void *bytes, size_t size_bytes, uint64_t offset_by
 	return 0;
 }
 
+int block_device_read(int fd, void *bytes, size_t size_bytes, uint64_t offset_bytes)
+{
+	return transfer(fd, bytes, size_bytes, offset_bytes, false);
+}
+
 int block_device_write(int fd, const void *bytes, size_t size_bytes, uint64_t offset_bytes)
 {
-	const char *at = bytes;
-
-	while (size_bytes > 0) {
-		ssize_t part = pwrite(fd, at, size_bytes, (off_t)offset_bytes);
-
-		if (part < 0 && errno == EINTR)
-			continue;
-		if (part <= 0)
-			return part < 0 ? -errno : -EIO;
-		at += part;
-		offset_bytes += (uint64_t)part;
-		size_bytes -= (size_t)part;
-	}
-	return 0;
+	return transfer(fd, (char *)bytes, size_bytes, offset_bytes, true); /* only read from */
 }
 
 void *block_device_buffer(size_t size_bytes)
