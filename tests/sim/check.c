@@ -2,8 +2,8 @@
 /* The guarantees of the design, by number. They look into the cores, and change nothing there. */
 #include "tests/sim/sim.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "daemon/core/internal.h"
 
@@ -57,7 +57,8 @@ static const struct world_log *member_world(const struct sim *sim, unsigned node
 	world = world_log_find(&core->world, log->uuid);
 	if (!world || world->phase != LOG_OPEN || world->cold || world_log_assembling(&core->world, world))
 		return NULL;
-	/* Nor one of a core log's member that did not have to ask here: its marks are taken for unknown when it dies. */
+	/* Nor one of a core log's member that did not have to ask here: its marks are taken for unknown when
+	 * it dies. */
 	const struct participant *self = participant_find(world, node);
 	if (!world->shape.disk && world_undecided(&core->world) &&
 	    (!self || !participant_resumed(self) || self->late))
@@ -68,219 +69,15 @@ static const struct world_log *member_world(const struct sim *sim, unsigned node
 	return world;
 }
 
-/* --- 1 and 7: no lost dirt; a clean bit is true after a power cut
- * -------------------------------------------------------- */
+typedef void (*dirt_check)(struct sim *sim, const struct sim_log *log, unsigned region);
 
-static void check_dirt(struct sim *sim, struct sim_log *log, unsigned region)
+/* A table that may write unmarked excuses its log (hazard A2). */
+static void each_region(struct sim *sim, dirt_check check)
 {
-	bool differ = legs_differ(log, region), writing = write_under_way(sim, log, region);
-
-	if (differ || writing) {
-		for (unsigned node = 1; node <= sim->node_count; node++) {
-			const struct world_log *world = member_world(sim, node, log);
-			if (world && !world_log_dirty(world, region))
-				sim_fail(sim, 1, "%s region %u is clean at node %u, but %s", log->uuid,
-					 region, node, writing ? "a write is under way" : "the legs differ");
-		}
-		if (log->disk && device_says_clean(log, region))
-			sim_fail(sim, 1, "%s region %u is clean on the log device, but %s", log->uuid, region,
-				 writing ? "a write is under way" : "the legs differ");
-	} else if (log->disk && legs_cached(log, region) && device_says_clean(log, region)) {
-		sim_fail(sim, 7, "%s region %u is clean on the log device, but a leg's cache holds writes",
-			 log->uuid, region);
-	}
-}
-
-void check_step(struct sim *sim, unsigned node)
-{
-	(void)node;
-	for (unsigned i = 0; i < sim->log_count; i++) {
-		struct sim_log *log = &sim->logs[i];
-		if (log->excused)
-			continue;
-		for (unsigned region = 0; region < log->region_count; region++)
-			check_dirt(sim, log, region);
-	}
-}
-
-/* --- 2: one copier
- * ----------------------------------------------------------------------------------------------------------
- */
-
-void check_leg_write_begins(struct sim *sim, unsigned node, unsigned number, unsigned region)
-{
-	const struct sim_log *log = &sim->logs[number];
-
-	if (log->copier[region] && !log->excused)
-		sim_fail(sim, 2, "node %u writes to %s region %u while node %u copies it", node, log->uuid,
-			 region, log->copier[region]);
-}
-
-void check_copy_begins(struct sim *sim, unsigned node, unsigned number, unsigned region)
-{
-	const struct sim_log *log = &sim->logs[number];
-
-	if (log->excused)
-		return;
-	if (log->copier[region])
-		sim_fail(sim, 2, "nodes %u and %u copy %s region %u", node, log->copier[region], log->uuid,
-			 region);
-	for (unsigned other = 1; other <= sim->node_count; other++)
-		if (log->writes[other][region])
-			sim_fail(sim, 2, "node %u copies %s region %u while node %u writes to it", node,
-				 log->uuid, region, other);
-}
-
-/* --- 3: agreement
- * --------------------------------------------------------------------------------------------------------------
- */
-
-void check_delivered(struct sim *sim, unsigned node, struct ring_model *ring, uint64_t index)
-{
-	const struct core *core = sim->nodes[node].core;
-	uint64_t digest;
-
-	if (core->join != JOIN_READY || !core->settled || index % 4 || index >= ring->count)
-		return;
-	digest = world_digest(&core->world);
-	digest += !digest;
-	if (!ring->digests[index])
-		ring->digests[index] = digest;
-	else if (ring->digests[index] != digest)
-		sim_fail(sim, 3, "node %u holds another state than others after item %llu of ring %llu", node,
-			 (unsigned long long)index, (unsigned long long)ring->seq);
-}
-
-/* --- 5, 6: quorum, one writer
- * -------------------------------------------------------------------------------------------------- */
-
-void check_device_write_begins(struct sim *sim, unsigned node, unsigned number)
-{
-	const struct sim_log *log = &sim->logs[number];
-
-	if (!sim->nodes[node].quorate_told)
-		sim_fail(sim, 5, "node %u writes the log device of %s without quorum", node, log->uuid);
-	for (unsigned other = 1; other <= sim->node_count; other++)
-		if (log->device_writes[other])
-			sim_fail(sim, 6,
-				 "node %u writes the log device of %s while a write of node %u is under way",
-				 node, log->uuid, other);
-}
-
-/* --- 8, 10: answers
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static struct told *told_find(struct sim *sim, unsigned node, unsigned log, luid_t luid, bool make)
-{
-	struct told *told = sim->nodes[node].devices[log].told, *unused = NULL;
-
-	for (unsigned i = 0; i < 4; i++) {
-		if (told[i].used && told[i].luid == luid)
-			return &told[i];
-		if (!told[i].used)
-			unused = &told[i];
-	}
-	if (make && unused) {
-		memset(unused, 0, sizeof(*unused));
-		unused->used = true;
-		unused->luid = luid;
-		return unused;
-	}
-	return NULL;
-}
-
-void check_request(struct sim *sim, unsigned number, const struct kernel_output *out)
-{
-	struct sim_node *node = &sim->nodes[number];
-	uint32_t seq = out->send.seq;
-	struct asked *asked;
-
-	if (seq >= node->seq_count) {
-		size_t count = (size_t)seq + 1024;
-		node->seqs = realloc(node->seqs, count * sizeof(*node->seqs));
-		if (!node->seqs)
-			abort();
-		memset(node->seqs + node->seq_count, 0, (count - node->seq_count) * sizeof(*node->seqs));
-		node->seq_count = count;
-	}
-	asked = &node->seqs[seq];
-	*asked = (struct asked){.state = 1,
-				.type = (uint8_t)out->send.type,
-				.log = (uint8_t)disk_log_find(sim, out->send.uuid),
-				.resent = out->send.resent,
-				.luid = out->luid};
-	if (out->send.data_bytes >= 8 && out->send.type != ULOG_CTR)
-		memcpy(&asked->region, out->send.data, sizeof(asked->region));
-	if (out->send.type == ULOG_SET_REGION_SYNC)
-		asked->in_sync = out->send.data[8];
-	/* A DTR that reached nobody frees its luid for another table; a CTR that ends in NUL is a reconnect. */
-	if (out->send.type == ULOG_CTR && out->send.data_bytes && out->send.data[out->send.data_bytes - 1] &&
-	    told_find(sim, number, asked->log, out->luid, false))
-		told_find(sim, number, asked->log, out->luid, false)->used = false;
-	/* A resuming table has reset in_sync_hint before it asks. */
-	if (out->send.type == ULOG_RESUME)
-		sim->nodes[number].devices[asked->log].resume_unheard = false;
-	if (out->send.type == ULOG_RESUME && told_find(sim, number, asked->log, out->luid, true))
-		told_find(sim, number, asked->log, out->luid, true)->resumed = true;
-	struct told *told = told_find(sim, number, asked->log, out->luid, false);
-	if (!told)
-		return;
-	if (out->send.type == ULOG_SET_REGION_SYNC && !asked->in_sync)
-		told->answers[asked->region] = 0;
-	if (out->send.type == ULOG_DTR)
-		told->used = false;
-}
-
-static void check_in_sync(struct sim *sim, unsigned node, const struct asked *asked,
-			  const struct effect *effect)
-{
-	struct told *told = told_find(sim, node, asked->log, asked->luid, true);
-	bool yes = effect->reply.data_bytes == 8 && bytes_get_u64(effect->reply.data);
-
-	if (!told || asked->region >= SIM_REGIONS)
-		return;
-	if (!yes && told->answers[asked->region] == 2 && !sim->nodes[node].devices[asked->log].excused)
-		sim_fail(sim, 10,
-			 "node %u: luid %llx was told that %s region %u is in sync, and now that it is not",
-			 node, (unsigned long long)asked->luid, sim->logs[asked->log].uuid, asked->region);
-	told->answers[asked->region] = yes ? 2 : 1;
-}
-
-/* Hazard B8: nothing is in sync for a table that was not resumed. */
-static void check_sync_count(struct sim *sim, unsigned node, const struct asked *asked,
-			     const struct effect *effect)
-{
-	const struct told *told = told_find(sim, node, asked->log, asked->luid, false);
-
-	/* A RESUME that reached nobody: the daemon found the table running. */
-	if (sim->nodes[node].devices[asked->log].resume_unheard)
-		return;
-	if ((!told || !told->resumed) && effect->reply.data_bytes == 8 && bytes_get_u64(effect->reply.data))
-		sim_fail(sim, 10, "node %u: luid %llx was told a sync count before it was resumed", node,
-			 (unsigned long long)asked->luid);
-}
-
-void check_reply(struct sim *sim, unsigned number, const struct effect *effect)
-{
-	struct sim_node *node = &sim->nodes[number];
-	struct asked *asked = effect->reply.seq < node->seq_count ? &node->seqs[effect->reply.seq] : NULL;
-
-	if (!asked || !asked->state)
-		sim_fail(sim, 8, "node %u answers seq %u, which nobody asked", number, effect->reply.seq);
-	if (asked->state == 2)
-		sim_fail(sim, 8, "node %u answers seq %u (%s) twice", number, effect->reply.seq,
-			 ulog_type_name(asked->type));
-	asked->state = 2;
-	if (effect->reply.error)
-		return;
-	if (asked->type == ULOG_GET_RESYNC_WORK && effect->reply.data_bytes == 16 &&
-	    bytes_get_u64(effect->reply.data) && !node->quorate_told)
-		sim_fail(sim, 5, "node %u hands out recovery work without quorum", number);
-	if (asked->type == ULOG_GET_SYNC_COUNT)
-		check_sync_count(sim, number, asked, effect);
-	if (asked->type == ULOG_IN_SYNC)
-		check_in_sync(sim, number, asked, effect);
+	for (unsigned i = 0; i < sim->log_count; i++)
+		for (unsigned region = 0; !sim->logs[i].excused && region < sim->logs[i].region_count;
+		     region++)
+			check(sim, &sim->logs[i], region);
 }
 
 /* --- 9: when faults stop, all ends well
@@ -326,7 +123,7 @@ static bool log_is_well(struct sim *sim, unsigned number, unsigned node, char *r
 	return true;
 }
 
-bool check_settled(struct sim *sim, char *ret_why, size_t room)
+static bool check_settled(struct sim *sim, char *ret_why, size_t room)
 {
 	const char *why;
 	unsigned node;
@@ -349,21 +146,228 @@ bool check_settled(struct sim *sim, char *ret_why, size_t room)
 	return true;
 }
 
-/* A table that may have written unmarked has to be reloaded; the daemon says so, and an administrator does
- * it. */
-static void reload_tainted(struct sim *sim)
-{
-	for (unsigned node = 1; node <= sim->node_count; node++)
-		for (unsigned log = 0; log < sim->log_count && sim->nodes[node].core; log++) {
-			const struct world_log *world =
-			    world_log_find(&sim->nodes[node].core->world, sim->logs[log].uuid);
-			const struct participant *self = world ? participant_find(world, node) : NULL;
+/* --- the guarantees
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-			/* A log device that nobody could write is tried again after a reload only. */
-			if (self && (participant_tainted(self) || world->device_dead) &&
-			    sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
-				sim->nodes[node].devices[log].reload_wanted = true;
-		}
+static void no_lost_dirt(struct sim *sim, const struct sim_log *log, unsigned region)
+{
+	bool writing = write_under_way(sim, log, region);
+
+	if (!writing && !legs_differ(log, region))
+		return;
+	for (unsigned node = 1; node <= sim->node_count; node++) {
+		const struct world_log *world = member_world(sim, node, log);
+		if (world && !world_log_dirty(world, region))
+			sim_fail(sim, 1, "%s region %u is clean at node %u, but %s", log->uuid, region, node,
+				 writing ? "a write is under way" : "the legs differ");
+	}
+	if (log->disk && device_says_clean(log, region))
+		sim_fail(sim, 1, "%s region %u is clean on the log device, but %s", log->uuid, region,
+			 writing ? "a write is under way" : "the legs differ");
+}
+
+/* A region with a write in flight, or whose legs differ, is clean nowhere; and what was written is read. */
+static void guarantee_1_no_lost_dirt(struct sim *sim)
+{
+	const struct deed *deed;
+
+	each_region(sim, no_lost_dirt);
+	FOREACH_DEED(deed, sim, DEED_READ_WRONG)
+	sim_fail(sim, 1, "node %u reads %llu from %s region %u block %u; written was %llu", deed->node,
+		 (unsigned long long)deed->value, sim->logs[deed->log].uuid, deed->region, deed->block,
+		 (unsigned long long)deed->before);
+}
+
+/* While a region is copied nobody writes to it, and nobody else copies it. */
+static void guarantee_2_one_copier(struct sim *sim)
+{
+	const struct deed *deed;
+
+	FOREACH_DEED(deed, sim, DEED_LEG_WRITE)
+	if (deed->copier && !deed->excused)
+		sim_fail(sim, 2, "node %u writes to %s region %u while node %u copies it", deed->node,
+			 sim->logs[deed->log].uuid, deed->region, deed->copier);
+	FOREACH_DEED(deed, sim, DEED_COPY)
+	{
+		if (deed->copier && !deed->excused)
+			sim_fail(sim, 2, "nodes %u and %u copy %s region %u", deed->node, deed->copier,
+				 sim->logs[deed->log].uuid, deed->region);
+		if (deed->others && !deed->excused)
+			sim_fail(sim, 2, "node %u copies %s region %u while node %d writes to it", deed->node,
+				 sim->logs[deed->log].uuid, deed->region, ffs((int)deed->others) - 1);
+	}
+}
+
+/* Members that applied the same prefix of the order hold the same state. */
+static void guarantee_3_agreement(struct sim *sim)
+{
+	const struct deed *deed;
+
+	FOREACH_DEED(deed, sim, DEED_DELIVERED)
+	if (deed->value != deed->before)
+		sim_fail(sim, 3, "node %u holds another state than others after item %llu of ring %llu",
+			 deed->node, (unsigned long long)deed->index, (unsigned long long)deed->ring);
+}
+
+static bool is_committed(const struct sim *sim, unsigned node, const struct sim_log *log, unsigned region)
+{
+	if (log->disk)
+		return !device_says_clean(log, region);
+	for (unsigned other = 1; other <= sim->node_count; other++) {
+		const struct world_log *world = other == node ? NULL : member_world(sim, other, log);
+		if (world && !world_log_dirty(world, region))
+			return false;
+	}
+	return true;
+}
+
+/* FLUSH is answered when its marks are on the log device, or with a core log in every up-to-date member. */
+static void guarantee_4_commit_survives(struct sim *sim)
+{
+	const struct deed *deed;
+
+	FOREACH_DEED(deed, sim, DEED_REPLY)
+	{
+		const struct sim_log *log = &sim->logs[deed->log];
+
+		for (unsigned region = 0; deed->due && !deed->excused && region < log->region_count; region++)
+			if ((deed->due >> region & 1) && !is_committed(sim, deed->node, log, region))
+				sim_fail(sim, 4,
+					 "node %u answers FLUSH, but the mark on %s region %u is not %s",
+					 deed->node, log->uuid, region,
+					 log->disk ? "on the log device" : "in every member");
+	}
+}
+
+/* Without quorum nobody writes a log device or hands out recovery work. */
+static void guarantee_5_no_quorum_no_progress(struct sim *sim)
+{
+	const struct deed *deed;
+
+	FOREACH_DEED(deed, sim, DEED_DEVICE_WRITE)
+	if (!deed->quorate)
+		sim_fail(sim, 5, "node %u writes the log device of %s without quorum", deed->node,
+			 sim->logs[deed->log].uuid);
+	FOREACH_DEED(deed, sim, DEED_REPLY)
+	if (deed->type == ULOG_GET_RESYNC_WORK && deed->value && !deed->quorate)
+		sim_fail(sim, 5, "node %u hands out recovery work without quorum", deed->node);
+}
+
+/* One node at a time writes a log device. */
+static void guarantee_6_one_writer(struct sim *sim)
+{
+	const struct deed *deed;
+
+	FOREACH_DEED(deed, sim, DEED_DEVICE_WRITE)
+	if (deed->others)
+		sim_fail(sim, 6, "node %u writes the log device of %s while a write of node %d is under way",
+			 deed->node, sim->logs[deed->log].uuid, ffs((int)deed->others) - 1);
+}
+
+static void clean_is_durable(struct sim *sim, const struct sim_log *log, unsigned region)
+{
+	if (log->disk && legs_cached(log, region) && device_says_clean(log, region))
+		sim_fail(sim, 7, "%s region %u is clean on the log device, but a leg's cache holds writes",
+			 log->uuid, region);
+}
+
+/* A clean bit on the log device is true after a power cut. */
+static void guarantee_7_clean_is_durable(struct sim *sim)
+{
+	each_region(sim, clean_is_durable);
+}
+
+/* Each request gets one answer, and one that the kernel can take. */
+static void guarantee_8_one_answer(struct sim *sim)
+{
+	const struct deed *deed;
+
+	FOREACH_DEED(deed, sim, DEED_REPLY)
+	{
+		if (!deed->state)
+			sim_fail(sim, 8, "node %u answers seq %u, which nobody asked", deed->node, deed->seq);
+		if (deed->state == 2)
+			sim_fail(sim, 8, "node %u answers seq %u (%s) twice", deed->node, deed->seq,
+				 ulog_type_name(deed->type));
+	}
+	FOREACH_DEED(deed, sim, DEED_COMPLAINT)
+	switch (deed->complaint) {
+	case KERNEL_NO_ROOM:
+	case KERNEL_SHORT_REPLY:
+	case KERNEL_BAD_NAME:
+		sim_fail(sim, 8, "node %u: %s in answer to %s, region %u", deed->node,
+			 kernel_complaint_name(deed->complaint), ulog_type_name(deed->type), deed->region);
+	case KERNEL_ANSWER_LOST:
+		if (!deed->table_excused)
+			sim_fail(sim, 8, "node %u: no answer to %s: %d", deed->node,
+				 ulog_type_name(deed->type), deed->error);
+		break;
+	default: break;
+	}
+}
+
+/* When faults stop every request is answered, resync ends, ghosts are repaired, all is clean. */
+static void guarantee_9_liveness(struct sim *sim)
+{
+	char why[400];
+
+	if (!sim->settle_look)
+		return;
+	sim->settle_look = false;
+	if (check_settled(sim, why, sizeof(why))) {
+		sim->settle_until_ns = 0;
+		return;
+	}
+	sim_trace(sim, 0, "not settled: %s", why);
+	if (sim->now_ns > sim->settle_until_ns)
+		sim_fail(sim, 9, "300 s after the last fault: %s", why);
+	sim_plan(sim, SIM_SETTLE, 0, SECOND);
+}
+
+/* What a table was told is not taken back, and no write passes a region that is not in sync. */
+static void guarantee_10_one_truth(struct sim *sim)
+{
+	const struct deed *deed;
+
+	FOREACH_DEED(deed, sim, DEED_REPLY)
+	{
+		if (deed->type == ULOG_GET_SYNC_COUNT && deed->value && !deed->resumed)
+			sim_fail(sim, 10, "node %u: luid %llx was told a sync count before it was resumed",
+				 deed->node, (unsigned long long)deed->luid);
+		if (deed->type == ULOG_IN_SYNC && deed->before == 2 && !deed->value && !deed->table_excused)
+			sim_fail(
+			    sim, 10,
+			    "node %u: luid %llx was told that %s region %u is in sync, and now that it is "
+			    "not",
+			    deed->node, (unsigned long long)deed->luid, sim->logs[deed->log].uuid,
+			    deed->region);
+	}
+	FOREACH_DEED(deed, sim, DEED_COMPLAINT)
+	if ((deed->complaint == KERNEL_WRITE_UNMARKED || deed->complaint == KERNEL_WRITE_ONE_LEG) &&
+	    !deed->excused)
+		sim_fail(sim, 10, "node %u: %s to %s region %u", deed->node,
+			 kernel_complaint_name(deed->complaint), sim->logs[deed->log].uuid, deed->region);
+}
+
+void check_step(struct sim *sim)
+{
+	static void (*const guarantees[])(struct sim *) = {
+	    guarantee_1_no_lost_dirt,
+	    guarantee_2_one_copier,
+	    guarantee_3_agreement,
+	    guarantee_4_commit_survives,
+	    guarantee_5_no_quorum_no_progress,
+	    guarantee_6_one_writer,
+	    guarantee_7_clean_is_durable,
+	    guarantee_8_one_answer,
+	    guarantee_9_liveness,
+	    guarantee_10_one_truth,
+	};
+
+	for (size_t i = 0; i < sizeof(guarantees) / sizeof(guarantees[0]); i++)
+		guarantees[i](sim);
+	sim->deed_count = 0;
 }
 
 /* Where everybody stands, for whoever reads the trace. */
@@ -399,21 +403,4 @@ void check_dump(struct sim *sim)
 	for (unsigned node = 1; node <= sim->node_count; node++)
 		for (unsigned log = 0; log < sim->log_count; log++)
 			trace_log(sim, node, log);
-}
-
-void check_end(struct sim *sim)
-{
-	char why[400];
-
-	reload_tainted(sim);
-
-	if (check_settled(sim, why, sizeof(why))) {
-		sim->settle_until_ns = 0;
-		return;
-	}
-	sim_trace(sim, 0, "not settled: %s", why);
-	if (sim->now_ns > sim->settle_until_ns) {
-		sim_fail(sim, 9, "300 s after the last fault: %s", why);
-	}
-	sim_plan(sim, SIM_SETTLE, 0, SECOND);
 }

@@ -69,14 +69,14 @@ void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *
 		sim_fail(sim, 0, "leg operation of an unknown device");
 	if (out->type == KERNEL_LEG_WRITE && !out->leg.copy) {
 		sim->logs[log].writes[node][out->leg.region]++;
-		check_leg_write_begins(sim, node, (unsigned)log, out->leg.region);
+		observe_leg_write(sim, node, (unsigned)log, out->leg.region);
 		if (sim->nodes[node].die_at_write)
 			sim_plan(sim, SIM_NODE_DIE, node, sim_below(sim, 300 * US))->generation =
 			    sim->nodes[node].boot_generation;
 		sim->nodes[node].die_at_write = false;
 	}
 	if (out->type == KERNEL_LEG_READ && out->leg.copy && !out->leg.block) {
-		check_copy_begins(sim, node, (unsigned)log, out->leg.region);
+		observe_copy(sim, node, (unsigned)log, out->leg.region);
 		sim->logs[log].copier[out->leg.region] = node;
 	}
 	event = sim_plan(sim, SIM_LEG, node, sim_latency(sim, sim_chance(sim, 3) ? 20 * MS : 200 * US));
@@ -195,7 +195,7 @@ static void repair_begin(struct sim *sim, unsigned node, unsigned log, const str
 		sim_fail(sim, 0, "node %u repairs sectors %llu + %llu", node,
 			 (unsigned long long)effect->repair.first_sector,
 			 (unsigned long long)effect->repair.sectors);
-	check_copy_begins(sim, node, log, region);
+	observe_copy(sim, node, log, region);
 	sim_trace(sim, node, "repair of region %u begins", region);
 	sim->logs[log].copier[region] = node;
 	repair_plan(sim, node, log, region, 0, effect->log, effect->token,
@@ -275,7 +275,7 @@ static void device_write_begin(struct sim *sim, unsigned node, unsigned log, con
 	size_t bytes = effect->device_write.data_bytes + 16 * effect->device_write.extent_count, at = 0,
 	       from = 0;
 
-	check_device_write_begins(sim, node, log);
+	observe_device_write(sim, node, log);
 	sim->logs[log].device_writes[node]++;
 	event = sim_plan(
 	    sim, SIM_DEVICE_WRITE, node,
@@ -431,14 +431,16 @@ static bool block_under_way(const struct sim *sim, unsigned log, unsigned region
 	return false;
 }
 
-/* A node dies whose table wrote unmarked, with no daemon that could have known: what it left is nobody's fault. */
+/* A node dies whose table wrote unmarked, with no daemon that could have known: what it left is nobody's
+ * fault. */
 void disk_excuse(struct sim *sim, unsigned log)
 {
 	struct sim_log *it = &sim->logs[log];
 
 	for (unsigned region = 0; region < it->region_count; region++)
 		for (unsigned block = 0; block < SIM_BLOCKS; block++)
-			for (unsigned leg = 1; leg < SIM_LEGS && !block_under_way(sim, log, region, block); leg++)
+			for (unsigned leg = 1; leg < SIM_LEGS && !block_under_way(sim, log, region, block);
+			     leg++)
 				it->legs[leg][region][block] = it->legs[0][region][block];
 }
 

@@ -166,7 +166,7 @@ void host_daemon_input(struct sim *sim, struct sim_event *event, bool *ret_kept)
 		group_daemon_joins(sim, event->node);
 	if (input->event.type == EVENT_DELIVER && node->core && generation == node->daemon_generation &&
 	    ring && ring == node->ring)
-		check_delivered(sim, event->node, ring, input->incarnation - 1);
+		observe_delivery(sim, event->node, ring, input->incarnation - 1);
 }
 
 void host_timer(struct sim *sim, const struct sim_event *stale)
@@ -514,7 +514,7 @@ static bool mutate_reply(struct sim *sim, unsigned number, struct effect *effect
 		return true;
 	}
 	if (sim->options.mutant == MUTANT_ANSWER_TWICE && asked->state == 1 && sim_below(sim, 500) == 0) {
-		check_reply(sim, number, effect);
+		observe_reply(sim, number, effect);
 		return false;
 	}
 	mutate_numbers(sim, asked, effect, data);
@@ -529,7 +529,7 @@ static void perform_reply(struct sim *sim, unsigned number, const struct effect 
 
 	if (mutate_reply(sim, number, effect, data))
 		return;
-	check_reply(sim, number, effect);
+	observe_reply(sim, number, effect);
 	event = sim_plan(sim, SIM_REPLY, number, sim_latency(sim, 30 * US));
 	event->generation = sim->nodes[number].boot_generation;
 	event->a = effect->reply.seq;
@@ -674,7 +674,7 @@ static void send_to_daemon(struct sim *sim, unsigned number, const struct kernel
 		kernel_send_failed(node->kernel, out->send.seq, -ESRCH);
 		return;
 	}
-	check_request(sim, number, out);
+	observe_request(sim, number, out);
 	if (sim->options.mutant == MUTANT_CLEAR_FORGED && out->send.type == ULOG_MARK_REGION &&
 	    sim_below(sim, 20) == 0) {
 		input = host_input(EVENT_KERNEL);

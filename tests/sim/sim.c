@@ -250,14 +250,16 @@ static void sim_dispatch(struct sim *sim, struct sim_event *event, bool *ret_kep
 	case SIM_HEAL:
 	case SIM_COROSYNC_START:
 	case SIM_DEVICE_MEND: fault_event(sim, event); break;
-	case SIM_SETTLE: check_end(sim); break;
+	case SIM_SETTLE:
+		work_repair_tables(sim);
+		sim->settle_look = true;
+		break;
 	}
 }
 
 static bool sim_step(struct sim *sim)
 {
 	struct sim_event *event = heap_pop(sim);
-	unsigned node = event->node;
 	bool kept = false;
 
 	if (event->at_ns > sim->now_ns)
@@ -267,7 +269,7 @@ static bool sim_step(struct sim *sim)
 		sim->trace_hash =
 		    (sim->trace_hash ^ (sim->now_ns + (uint64_t)event->type)) * UINT64_C(0x100000001b3);
 		sim_dispatch(sim, event, &kept);
-		check_step(sim, node);
+		check_step(sim);
 	}
 	if (!kept)
 		sim_event_free(event);
@@ -315,6 +317,7 @@ static void sim_teardown(struct sim *sim)
 		free(ring);
 	}
 	free(sim->heap);
+	free(sim->deeds);
 }
 
 bool sim_run(const struct sim_options *options, struct sim *sim)

@@ -8,6 +8,7 @@
  *   disk.c   legs and log devices as data, with caches that a power cut empties
  *   work.c   what users and LVM do: reads, writes, suspend, reload, remove
  *   fault.c  what goes wrong
+ *   observe.c  what a step did
  *   check.c  the guarantees of the design, by number
  *
  * One seed is one run: everything random comes from sim_random(), and no address, time or hash of the process
@@ -158,6 +159,8 @@ struct asked {
 	uint8_t log, in_sync;
 	region_t region;
 	luid_t luid;
+	uint64_t regions; /* MARK, CLEAR, FLUSH: those it names, by bit */
+	uint64_t marked;  /* FLUSH: those that the table had marked before */
 };
 
 struct user_bio {
@@ -169,6 +172,7 @@ struct user_bio {
 struct told {
 	luid_t luid;
 	uint8_t answers[SIM_REGIONS]; /* of IN_SYNC: 0 unknown, 1 no, 2 yes */
+	uint64_t marked;	      /* regions, by bit: MARK was answered, CLEAR not sent */
 	bool used, resumed;
 };
 
@@ -178,7 +182,7 @@ struct sim_device {
 	bool busy, status_busy, excused, reload_wanted, removing;
 	bool reloading;
 	bool resume_unheard; /* its last RESUME reached nobody */
-	bool looked_at; /* once, after the faults */
+	bool looked_at;	     /* once, after the faults */
 	enum kernel_command_type command;
 	unsigned bios;
 	enum kernel_command_type plan[4]; /* what comes next */
@@ -254,6 +258,41 @@ struct ring_model {
 };
 TAILQ_HEAD(ring_models, ring_model);
 
+/* What a step did that a guarantee speaks of; the guarantees judge when it is over. */
+enum deed_kind {
+	DEED_LEG_WRITE,	   /* a write to the legs begins */
+	DEED_COPY,	   /* a copy of a region begins */
+	DEED_DEVICE_WRITE, /* a write to the log device begins */
+	DEED_READ_WRONG,   /* a user read what nobody wrote */
+	DEED_DELIVERED,	   /* a daemon has applied an item of the order */
+	DEED_REPLY,	   /* a daemon answered its kernel */
+	DEED_COMPLAINT	   /* a kernel complains */
+};
+
+struct deed {
+	enum deed_kind kind;
+	unsigned node, log, region, block;
+	bool quorate;	     /* the node had been told so */
+	bool excused;	     /* of the log: some table of it may write unmarked */
+	bool table_excused;  /* this node's */
+	unsigned copier;     /* LEG_WRITE, COPY: node that copies the region, 0: none */
+	uint32_t others;     /* COPY, DEVICE_WRITE: nodes with a write under way, by bit */
+	uint8_t state, type; /* REPLY: of struct asked; type: COMPLAINT too */
+	bool resumed;	     /* REPLY to GET_SYNC_COUNT: the table was */
+	int error;
+	enum kernel_complaint complaint;
+	uint32_t seq;
+	luid_t luid;
+	uint64_t value;	 /* REPLY: IN_SYNC, GET_SYNC_COUNT, GET_RESYNC_WORK; DELIVERED: digest; READ_WRONG */
+	uint64_t before; /* what was told, the others' digest, or what was written */
+	uint64_t due;	 /* REPLY to FLUSH: regions that have to be committed, by bit */
+	uint64_t ring, index;
+};
+
+#define FOREACH_DEED(deed, sim, wanted)                                                                      \
+	for ((deed) = (sim)->deeds; (deed) < (sim)->deeds + (sim)->deed_count; (deed)++)                     \
+		if ((deed)->kind == (wanted))
+
 struct sim_options {
 	uint64_t seed;
 	unsigned nodes; /* 0: by seed */
@@ -278,6 +317,9 @@ struct sim {
 	uint64_t ring_seq, next_tag, next_incarnation;
 	bool two_node;
 	bool reform_planned, settling;
+	bool settle_look; /* time to see whether all is well */
+	struct deed *deeds;
+	size_t deed_count, deed_room;
 	uint64_t settle_until_ns;
 	uint64_t fence_delay_ns;
 	jmp_buf *failure;
@@ -359,6 +401,7 @@ void work_command_done(struct sim *sim, unsigned node, const struct kernel_outpu
 void work_excuse(struct sim *sim, unsigned node, unsigned log);
 void work_complaint(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_may_read(struct expected *expected, uint64_t value);
+void work_repair_tables(struct sim *sim);
 void work_node_dies(struct sim *sim, unsigned node);
 bool work_quiet(const struct sim *sim, const char **ret_why, unsigned *ret_node);
 
@@ -370,16 +413,19 @@ void fault_end(struct sim *sim);
 const char *fault_name(enum fault_kind kind);
 int fault_parse(const char *list, uint32_t *ret_mask);
 
+/* observe.c: what a step did */
+void observe_leg_write(struct sim *sim, unsigned node, unsigned log, unsigned region);
+void observe_copy(struct sim *sim, unsigned node, unsigned log, unsigned region);
+void observe_device_write(struct sim *sim, unsigned node, unsigned log);
+void observe_wrong_read(struct sim *sim, unsigned node, unsigned log, unsigned region, unsigned block,
+			uint64_t value);
+void observe_complaint(struct sim *sim, unsigned node, unsigned log, const struct kernel_output *out);
+void observe_delivery(struct sim *sim, unsigned node, struct ring_model *ring, uint64_t index);
+void observe_request(struct sim *sim, unsigned node, const struct kernel_output *out);
+void observe_reply(struct sim *sim, unsigned node, const struct effect *effect);
+
 /* check.c */
-void check_step(struct sim *sim, unsigned node);
-void check_leg_write_begins(struct sim *sim, unsigned node, unsigned log, unsigned region);
-void check_copy_begins(struct sim *sim, unsigned node, unsigned log, unsigned region);
-void check_device_write_begins(struct sim *sim, unsigned node, unsigned log);
-void check_request(struct sim *sim, unsigned node, const struct kernel_output *out);
-void check_reply(struct sim *sim, unsigned node, const struct effect *effect);
-void check_delivered(struct sim *sim, unsigned node, struct ring_model *ring, uint64_t index);
-bool check_settled(struct sim *sim, char *ret_why, size_t room);
-void check_end(struct sim *sim);
+void check_step(struct sim *sim); /* all guarantees, after each event */
 void check_dump(struct sim *sim); /* where every core stands, into the trace */
 
 #endif

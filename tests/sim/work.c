@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "daemon/core/internal.h"
+
 static struct user_bio *bio_find(struct sim_node *node, uint64_t id)
 {
 	for (size_t i = 0; i < sizeof(node->bios) / sizeof(node->bios[0]); i++)
@@ -112,9 +114,7 @@ void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output 
 	}
 	expected->readers--;
 	if (!out->bio.error && !sim->logs[bio->log].excused && !expect_allows(expected, out->bio.tag))
-		sim_fail(sim, 1, "node %u reads %llu from %s region %u block %u; written was %llu", number,
-			 (unsigned long long)out->bio.tag, sim->logs[bio->log].uuid, bio->region, bio->block,
-			 (unsigned long long)expected->values[0]);
+		observe_wrong_read(sim, number, bio->log, bio->region, bio->block, out->bio.tag);
 }
 
 void work_node_dies(struct sim *sim, unsigned number)
@@ -263,35 +263,11 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 
 	sim_trace(sim, number, "kernel: %s, %s region %u: %d", kernel_complaint_name(out->complaint.kind),
 		  ulog_type_name(out->complaint.request), out->complaint.region, out->complaint.error);
-	switch (out->complaint.kind) {
-	case KERNEL_RESUME_FAILED:
+	if (out->complaint.kind == KERNEL_RESUME_FAILED || out->complaint.kind == KERNEL_LOG_FAILURE)
 		device->reload_wanted = true;
+	if (out->complaint.kind == KERNEL_RESUME_FAILED)
 		work_excuse(sim, number, log);
-		break;
-	case KERNEL_LOG_FAILURE: device->reload_wanted = true; break;
-	case KERNEL_CALL_FAILED:
-		device->resume_unheard = device->resume_unheard || out->complaint.request == ULOG_RESUME;
-		break;
-	case KERNEL_NO_ROOM:
-	case KERNEL_SHORT_REPLY:
-	case KERNEL_BAD_NAME:
-		sim_fail(sim, 8, "node %u: %s in answer to %s, region %u", number,
-			 kernel_complaint_name(out->complaint.kind), ulog_type_name(out->complaint.request),
-			 out->complaint.region);
-	case KERNEL_ANSWER_LOST:
-		if (!device->excused)
-			sim_fail(sim, 8, "node %u: no answer to %s: %d", number,
-				 ulog_type_name(out->complaint.request), out->complaint.error);
-		break;
-	case KERNEL_WRITE_UNMARKED:
-	case KERNEL_WRITE_ONE_LEG:
-		if (!sim->logs[log].excused)
-			sim_fail(sim, 10, "node %u: %s to %s region %u", number,
-				 kernel_complaint_name(out->complaint.kind), sim->logs[log].uuid,
-				 out->complaint.region);
-		break;
-	default: break;
-	}
+	observe_complaint(sim, number, log, out);
 }
 
 static void life(struct sim *sim, struct sim_device *device)
@@ -359,7 +335,8 @@ void work_do(struct sim *sim, unsigned number)
 		struct sim_device *device = &node->devices[log];
 		bool usable = table_work(sim, node, log);
 
-		/* Somebody looks with `dmsetup status` sooner or later: what a daemon lost comes back by that. */
+		/* Somebody looks with `dmsetup status` sooner or later: what a daemon lost comes back by
+		 * that. */
 		if (sim->settling && usable && !device->status_busy && !device->looked_at) {
 			device->looked_at = true;
 			command_start(sim, node, log, KERNEL_STATUS);
@@ -386,6 +363,23 @@ void work_start(struct sim *sim, unsigned number)
 	if (!node->works)
 		sim_plan(sim, SIM_WORK, number, sim_below(sim, SECOND));
 	node->works = true;
+}
+
+/* A table that may have written unmarked has to be reloaded; the daemon says so, and an administrator does
+ * it. */
+void work_repair_tables(struct sim *sim)
+{
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		for (unsigned log = 0; log < sim->log_count && sim->nodes[node].core; log++) {
+			const struct world_log *world =
+			    world_log_find(&sim->nodes[node].core->world, sim->logs[log].uuid);
+			const struct participant *self = world ? participant_find(world, node) : NULL;
+
+			/* A log device that nobody could write is tried again after a reload only. */
+			if (self && (participant_tainted(self) || world->device_dead) &&
+			    sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
+				sim->nodes[node].devices[log].reload_wanted = true;
+		}
 }
 
 /* Nothing is under way any more, and every table is in use. */
