@@ -527,11 +527,12 @@ static void test_no_space(void **state)
 	assert_int_equal(status, 0);
 }
 
-static uint64_t now_ns(void)
+/* What this process used, not what passed: the machine may be busy. */
+static uint64_t cpu_ns(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
@@ -545,10 +546,10 @@ static void test_whole_log_is_quick(void **state)
 
 	meta(dir, UUID, "m", BIG);
 	bits(dir, RUN_UNSYNCED, 0, 0, BIG, true);
-	start = now_ns();
+	start = cpu_ns();
 	for (int i = 0; i < 10; i++)
 		bits(dir, RUN_UNSYNCED, 0, 1, BIG - 2, i % 2);
-	assert_true(now_ns() - start < UINT64_C(5000000000));
+	assert_true(cpu_ns() - start < UINT64_C(5000000000));
 	run_dir_close(dir);
 	dir = dir_open(*state, false);
 	told_load(dir, &all);
