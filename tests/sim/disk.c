@@ -418,13 +418,13 @@ void disk_path_flush(struct sim *sim, unsigned node, unsigned log)
 		leg_flush(&sim->logs[log], leg, node);
 }
 
-/* What somebody's write has put on one leg lands on the other too. */
-static bool block_under_way(const struct sim *sim, unsigned log, unsigned region, unsigned block)
+/* What another's write has put on one leg lands on the other too. */
+static bool block_under_way(const struct sim *sim, unsigned node, unsigned log, unsigned region, unsigned block)
 {
 	for (size_t i = 0; i < sim->heap_count; i++) {
 		const struct sim_event *event = sim->heap[i];
 
-		if (event->type == SIM_LEG && event->a == log && event->leg.leg.region == region &&
+		if (event->type == SIM_LEG && event->node != node && event->a == log && event->leg.leg.region == region &&
 		    event->leg.leg.block == block)
 			return true;
 	}
@@ -433,13 +433,13 @@ static bool block_under_way(const struct sim *sim, unsigned log, unsigned region
 
 /* A node dies whose table wrote unmarked, with no daemon that could have known: what it left is nobody's
  * fault. */
-void disk_excuse(struct sim *sim, unsigned log)
+void disk_excuse(struct sim *sim, unsigned node, unsigned log)
 {
 	struct sim_log *it = &sim->logs[log];
 
 	for (unsigned region = 0; region < it->region_count; region++)
 		for (unsigned block = 0; block < SIM_BLOCKS; block++)
-			for (unsigned leg = 1; leg < SIM_LEGS && !block_under_way(sim, log, region, block);
+			for (unsigned leg = 1; leg < SIM_LEGS && !block_under_way(sim, node, log, region, block);
 			     leg++)
 				it->legs[leg][region][block] = it->legs[0][region][block];
 }

@@ -386,7 +386,7 @@ void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *
 void disk_leg_land(struct sim *sim, const struct sim_event *event);
 void disk_node_dies(struct sim *sim, unsigned node);
 void disk_path_flush(struct sim *sim, unsigned node, unsigned log);
-void disk_excuse(struct sim *sim, unsigned log);
+void disk_excuse(struct sim *sim, unsigned node, unsigned log);
 void disk_power_cut(struct sim *sim);
 void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns);
 void disk_perform(struct sim *sim, unsigned node, const struct effect *effect);

@@ -137,7 +137,7 @@ void work_node_dies(struct sim *sim, unsigned number)
 		struct sim_device *device = &node->devices[i];
 		if (device->excused) {
 			sim->logs[i].excused--;
-			disk_excuse(sim, i);
+			disk_excuse(sim, number, i);
 		}
 		memset(device, 0, sizeof(*device));
 		device->number = -1;
@@ -198,7 +198,7 @@ static void table_gone(struct sim *sim, unsigned number, unsigned log)
 	/* What it wrote unmarked could be written down by nobody. */
 	for (unsigned node = 1; node <= sim->node_count; node++)
 		if (sim->nodes[node].device_broken)
-			disk_excuse(sim, log);
+			disk_excuse(sim, number, log);
 	device->excused = false;
 	sim->logs[log].excused--;
 }
