@@ -277,7 +277,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
  * first would make the loop spin. */
 static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 {
-	const struct world_log *world = log_world(core, log);
+	bool cleans =
+	    log->device.state == DEVICE_IDLE && log->device.merged && log->device.clean_due_ns != UINT64_MAX;
+	const struct world_log *world;
 	const struct instance *instance;
 	uint64_t due = UINT64_MAX;
 
@@ -290,9 +292,14 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 		if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN &&
 		    instance->suspend_deadline_ns > core->now_ns)
 			due = earlier(due, instance->suspend_deadline_ns);
-	if (!core->active || !world)
+	/* Asked of every log after each step: idle ones are not even looked up. */
+	if (!core->active ||
+	    (!cleans && log->repair_retry_ns == UINT64_MAX && log->repair_hold_ns <= core->now_ns))
 		return due;
-	if (log->device.state == DEVICE_IDLE && log->device.merged && world->writer == core->config.node)
+	world = log_world(core, log);
+	if (!world)
+		return due;
+	if (cleans && world->writer == core->config.node)
 		due = earlier(due, log->device.clean_due_ns);
 	if (world->claimed && world->recoverer == core->config.node && !log->repairing && !log->release_sent)
 		due = earlier(due, log->repair_retry_ns);
