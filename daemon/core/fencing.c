@@ -46,7 +46,8 @@ static void tell(struct core *core, enum record_type type, node_id_t node, uint6
 /* A suspect is alive as far as anybody knows; what is unknown is whether its kernel holds marks. */
 static bool node_waited_for(const struct world_node *node)
 {
-	return node->state == NODE_UNDECIDED || (node->state == NODE_GONE && node->suspect);
+	return node->state == NODE_UNDECIDED ||
+	       (node->suspect && (node->state == NODE_GONE || node->state == NODE_REFUSED));
 }
 
 static void node_ask_administrator(struct core *core, const struct world_node *node)
@@ -193,8 +194,7 @@ void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id)
 {
 	const struct world_node *known = world_node_find(&core->world, node);
 
-	if (core->join != JOIN_READY || !known ||
-	    (known->state != NODE_UNDECIDED && known->state != NODE_GONE)) {
+	if (core->join != JOIN_READY || !known || (!node_waited_for(known) && known->state != NODE_GONE)) {
 		core_log(core, LOG_WARNING, "node %u is not one that is waited for: nothing to do", node);
 		return;
 	}

@@ -216,6 +216,7 @@ enum join_state {
 struct member {
 	node_id_t node;
 	bool greeted; /* its HELLO of this view is here */
+	bool fits;    /* speaks the version of this view */
 	struct record_hello hello;
 };
 
@@ -249,6 +250,7 @@ struct core {
 
 	/* Sending (send.c). */
 	bool frame_in_flight;
+	uint16_t version; /* of the protocol, as the view has settled on */
 	bool ready_due;
 	struct outgoings out;
 	struct outstreams outstreams;

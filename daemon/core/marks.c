@@ -245,7 +245,7 @@ static uint64_t core_log_committed(const struct core *core, const struct world_l
 			continue;
 		/* Its daemon is gone: it is no up-to-date member. Cut off: it may be alone and believe itself
 		 * alone. */
-		if (node && node->state == NODE_GONE)
+		if (node && (node->state == NODE_GONE || node->state == NODE_REFUSED))
 			continue;
 		if (it->local_acked < batch)
 			batch = it->local_acked;

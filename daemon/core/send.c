@@ -192,8 +192,9 @@ static void put_marks(struct bytes_writer *writer, struct log *log, const struct
 /* Most logs have nothing to say most of the time, and this is asked for each of them in each step. */
 static bool log_silent(const struct log *log)
 {
-	return !log->pending_due && region_set_is_empty(&log->clearing) && region_set_is_empty(&log->copied_ready) &&
-	       region_set_is_empty(&log->fail_pending) && region_set_is_empty(&log->want_pending);
+	return !log->pending_due && region_set_is_empty(&log->clearing) &&
+	       region_set_is_empty(&log->copied_ready) && region_set_is_empty(&log->fail_pending) &&
+	       region_set_is_empty(&log->want_pending);
 }
 
 /* Sync bits before clears before marks: a region that is copied, cleared and marked again comes in this
@@ -267,7 +268,7 @@ void send_frame(struct core *core)
 	} else {
 		if (!core->settled)
 			return;
-		frame_begin(&writer, PROTOCOL_VERSION_MAX, core->incarnation);
+		frame_begin(&writer, core->version, core->incarnation);
 		header = bytes_writer_size(&writer);
 		put_records(core, &writer);
 	}

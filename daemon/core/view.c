@@ -10,6 +10,7 @@
  */
 #include "daemon/core/internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool view_has(const struct core *core, node_id_t node)
@@ -58,6 +59,13 @@ static node_id_t component_of(const struct core *core)
 	return lowest;
 }
 
+static int member_compare(const void *a, const void *b)
+{
+	node_id_t left = ((const struct member *)a)->node, right = ((const struct member *)b)->node;
+
+	return left < right ? -1 : left > right;
+}
+
 void view_change(struct core *core, const struct event *event)
 {
 	for (size_t i = 0; i < event->view.joined_count; i++) {
@@ -72,6 +80,7 @@ void view_change(struct core *core, const struct event *event)
 	core->member_count = 0;
 	for (size_t i = 0; i < event->view.member_count && i < FRAME_NODES_MAX; i++)
 		core->members[core->member_count++] = (struct member){.node = event->view.members[i]};
+	qsort(core->members, core->member_count, sizeof(core->members[0]), member_compare);
 	/* Nodes go from the state at the same place of the order for all that stay together. */
 	for (size_t i = 0; i < event->view.left_count; i++) {
 		bool down = event->view.left[i].reason == VIEW_NODE_DOWN;
@@ -220,9 +229,26 @@ static bool hello_wins(const struct record_hello *hello, const struct record_hel
 	return best && hello->ready && hello_compare(hello, best) == 0;
 }
 
-static bool version_fits(const struct record_hello *hello)
+/* Who knows the truth comes first, then the lowest node: whoever speaks no version in common with all before
+ * it stays out, and what is left is the highest version of all others. The same for everybody who counts. */
+static void versions_settle(struct core *core, const struct record_hello *best)
 {
-	return hello->version_min <= PROTOCOL_VERSION_MAX && hello->version_max >= PROTOCOL_VERSION_MIN;
+	uint16_t low = 0, high = UINT16_MAX;
+
+	for (int pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < core->member_count; i++) {
+			struct member *member = &core->members[i];
+			const struct record_hello *hello = &member->hello;
+
+			if (hello_wins(hello, best) != (pass == 0))
+				continue;
+			member->fits = hello->version_min <= high && hello->version_max >= low;
+			if (!member->fits)
+				continue;
+			low = hello->version_min > low ? hello->version_min : low;
+			high = hello->version_max < high ? hello->version_max : high;
+		}
+	core->version = high;
 }
 
 /* A view is quorate when every member of it says so: all learn it at the same place of the order. Each time
@@ -249,15 +275,13 @@ static void member_enter(struct core *core, const struct member *member)
 {
 	const struct record_hello *hello = &member->hello;
 
-	if (!version_fits(hello)) {
+	if (!member->fits) {
 		struct world_node *node = world_node_get(&core->world, member->node);
 
 		if (node)
 			node->state = NODE_REFUSED;
-		core_log(core, LOG_ERR,
-			 "node %u speaks protocol versions %u to %u, this cluster %u to %u: refused",
-			 member->node, hello->version_min, hello->version_max, PROTOCOL_VERSION_MIN,
-			 PROTOCOL_VERSION_MAX);
+		core_log(core, LOG_ERR, "node %u speaks protocol versions %u to %u, this cluster %u: refused",
+			 member->node, hello->version_min, hello->version_max, core->version);
 		return;
 	}
 	world_node_joins(&core->world, member->node, hello->boot_id, hello->next_incarnation);
@@ -301,7 +325,7 @@ static void suspects_note(struct core *core)
 		const struct record_hello *hello = &core->members[i].hello;
 		struct world_node *node = world_node_find(&core->world, core->members[i].node);
 
-		if (node && node->state != NODE_REFUSED)
+		if (node)
 			node->suspect = true;
 
 		for (uint32_t j = 0; j < hello->ring_node_count; j++)
@@ -345,28 +369,30 @@ static void settle_as_joiner(struct core *core, const struct record_hello *best)
 
 static void view_settle(struct core *core)
 {
-	const struct record_hello *best = hello_best(core), *own = NULL;
+	const struct record_hello *best = hello_best(core);
+	const struct member *own = NULL;
 	node_id_t component = UINT32_MAX;
-	bool fits = true;
 
+	versions_settle(core, best);
 	for (unsigned i = 0; i < core->member_count; i++) {
 		if (core->members[i].node == core->config.node)
-			own = &core->members[i].hello;
-		else if (core->members[i].hello.ready)
-			fits = fits && version_fits(&core->members[i].hello);
+			own = &core->members[i];
 		if (core->members[i].node < component)
 			component = core->members[i].node;
 	}
 	if (!own)
 		return;
-	if (!own->ready && !fits) {
-		core_log(core, LOG_ERR,
-			 "the daemons of this cluster speak another protocol version: staying out");
+	if (!own->fits) {
+		core_log(
+		    core, LOG_ERR,
+		    "this daemon speaks protocol versions %u to %u, the cluster %u: staying out until it is "
+		    "of one version",
+		    PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX, core->version);
 		core->refused = true;
 		return;
 	}
 	core->settled = true;
-	if (hello_wins(own, best))
+	if (hello_wins(&own->hello, best))
 		settle_as_winner(core, best);
 	else if (best)
 		settle_as_joiner(core, best);

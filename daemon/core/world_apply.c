@@ -494,7 +494,8 @@ struct world_log *world_apply(struct world *world, node_id_t sender, const struc
 		const struct world_node *node = world_node_find(world, record->node);
 
 		/* A node that is back in the view is not dead, whoever says so. */
-		if (!node || node->state == NODE_UNDECIDED || node->state == NODE_GONE)
+		if (!node || node->state == NODE_UNDECIDED || node->state == NODE_GONE ||
+		    (node->state == NODE_REFUSED && node->suspect))
 			world_node_dead(world, record->node, record->boot_id);
 		return NULL;
 	}
