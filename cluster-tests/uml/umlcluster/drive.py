@@ -14,6 +14,7 @@ from .checks import CheckError
 from .daemon import Daemon, daemons_start
 from .load import PROGRESS_SECONDS, WriterLoad
 from .mirror import BreakableMirror
+from .node import CommandError
 
 TOKEN_MS = 1500
 LINGER_SECONDS = 1
@@ -21,7 +22,6 @@ RESYNC_SECONDS = 240
 POLL_SECONDS = 0.05
 FIO_SLICE = 1
 FIO_SECONDS = 3600
-GAP_SECONDS = 0.5  # waits from that length on are drawn
 
 # What a kernel may say of a fault of its own node.
 DAEMON_GONE = r"log server not found|Request timed out.*retrying"
@@ -91,7 +91,7 @@ class Driver:
         self.load.progress_wait(loaded)
         end = time.time()
         checks.check_dirt_known(self.mirror)
-        figures = self.figures(end)
+        figures = self.figures(loaded)
         self.load_stop(loaded)
         self.quiet_wait()
         checks.check_legs_equal(self.mirror)
@@ -103,21 +103,37 @@ class Driver:
         checks.check_daemons(self.daemons.values())
         return figures
 
-    def figures(self, end):
-        """Detection, and how long writes waited, from what the writers have recorded."""
-        begin, stall, beyond, gaps = self.round.begin, 0.0, 0.0, []
-        for node in self.nodes:
+    def describe(self):
+        """For the logs of a failed round: how everything stands, as commands whose output is kept."""
+        for words in (
+            ("mirrorlogctl", "--run-dir=/run/mirrorlogd", "status", "--json"),
+            ("mirrorlogctl", "--run-dir=/run/mirrorlogd", "dump"),
+            ("dmsetup", "status"),
+            ("dmsetup", "table"),
+            ("dmsetup", "info", "-c"),
+            ("sh", "-c", "for i in /proc/[0-9]*; do echo $i $(cat $i/comm $i/wchan; cat $i/stack); done"),
+        ):
+            program = f"/run/build/{words[0]}" if words[0] == "mirrorlogctl" else words[0]
+            for command in [node.start(program, *words[1:]) for node in self.nodes if node.alive()]:
+                try:
+                    command.wait(20)
+                except CommandError:
+                    pass  # what stands still may hold this up too
+
+    def figures(self, nodes):
+        """Detection, and how long the writes of these nodes waited, from what the writers have recorded."""
+        begin, stall, beyond = self.round.begin, 0.0, 0.0
+        writes = {node.number: [done for *_, done in self.load.entries(node)] for node in nodes}
+        for node in nodes:
             for _, _, start, done in self.load.entries(node):
                 if done <= begin:
                     continue
                 waited = self._waited(max(start, begin), done)
                 stall = max(stall, waited)
                 beyond = max(beyond, self._waited(max(start, self.round.ready[node]), done))
-                if waited >= GAP_SECONDS:
-                    gaps.append([node.name, max(start, begin) - begin, done - begin])
         return {
-            "kind": self.round.kind, "begin": begin, "end": end, "detection": self.round.detection,
-            "stall": stall, "beyond": beyond, "gaps": gaps, "victims": [node.name for node in self.round.victims],
+            "kind": self.round.kind, "fault": begin, "noticed": self.round.detection, "stall": stall, "beyond": beyond,
+            "known": max((self.round.ready[node] for node in nodes), default=begin), "writes": writes,
         }  # fmt: skip
 
     def _waited(self, begin, end):
@@ -476,7 +492,11 @@ class Driver:
         self.load.progress_wait(self._others([victim]))
         checks.check_dirt_known(self.mirror)
         self.mirror.layer_mend(victim, f"leg{leg}")
-        self._reload(self.nodes)
+        # The table that failed goes first, or all stop before one goes on: it would report failures after new tables.
+        if self.chance.random() < 0.5:
+            self._reload([victim, *self._others([victim])])
+        else:
+            self._reload_together()
         self.round.ready_at(time.time(), [victim])
         self.round.allowed = LEG_BROKEN
 
@@ -490,7 +510,7 @@ class Driver:
         checks.check_dirt_known(self.mirror)
         for node in self.nodes:
             self.mirror.layer_mend(node, f"leg{leg}")
-        self._reload(self.nodes)
+        self._reload_together()
         self.round.ready_at(time.time(), self.nodes)
         self.round.allowed = LEG_BROKEN
 
@@ -510,7 +530,11 @@ class Driver:
         self._reload(self.chance.sample(self.nodes, 3))
 
     def tables_reloaded_together(self):
-        """All nodes suspend at the same time."""
+        self._reload_together()
+        self.round.ready_at(time.time(), self.nodes)
+
+    def _reload_together(self):
+        """All load, then all suspend, then all resume, as LVM does in a cluster."""
         for words in (
             ("load", "m", "--table", self.mirror.table()),
             ("suspend", "--noflush", "m"),
@@ -518,7 +542,6 @@ class Driver:
         ):
             for command in [node.start("dmsetup", *words) for node in self.nodes]:
                 command.check(PROGRESS_SECONDS)
-        self.round.ready_at(time.time(), self.nodes)
 
 
 Driver.KINDS = {
