@@ -1,82 +1,138 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How long writes waited for each kind of failure: the line of a round, the table, the picture.
+"""How long I/O stood still after failures: kept as JSON, printed as a table, drawn as an SVG by gnuplot.
 
-A round is a dict: kind; round (its number); begin, end (seconds of one clock); detection (seconds until corosync had
-noticed, or None where it is not asked); stall (the longest wait of one write); beyond (the longest wait after corosync
-and fencing had done their part, or after the fault itself was over); gaps: [[node, from, to], ...] in seconds from
-begin, the waits that are worth drawing.
+usage: stalls.py DATA.json ... [--svg=FILE]
+
+All times are seconds on one clock of the measurement's choice.
 """
 
-import html
+import argparse
+import json
+import pathlib
 import statistics
+import subprocess
+import sys
 
-ROW_PIXELS = 14
-LABEL_PIXELS = 300
-SECOND_PIXELS = 24
-COLOURS = ("#4878a8", "#d08a3c", "#6a9a58", "#a05a8c", "#8a6a4a", "#5a8a8a", "#b05050")
-
-
-def round_text(entry):
-    noticed = "-" if entry["detection"] is None else f"{entry['detection']:.1f} s"
-    return f"{entry['kind']}: noticed {noticed}, longest stall {entry['stall']:.1f} s, beyond {entry['beyond']:.2f} s"
-
-
-def by_kind(rounds):
-    """Rounds by kind, in the order of the alphabet."""
-    kinds = {}
-    for entry in rounds:
-        kinds.setdefault(entry["kind"], []).append(entry)
-    return sorted(kinds.items())
+BIN_SECONDS = 0.1
+BEFORE_SECONDS = 1.0
+AFTER_SECONDS = 2.0
+ROW_PIXELS = 130
+WIDTH_PIXELS = 1000
+COLOURS = ["#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#17becf"]
 
 
-def table_text(rounds):
-    """Kind, number of rounds, detection, and median and worst stall beyond it. A text of several lines."""
-    lines = [f"{'failure':32} {'rounds':>6} {'noticed s':>9} {'stall s':>8} {'beyond: median':>15} {'worst s':>8}"]
-    for kind, entries in by_kind(rounds):
-        noticed = [entry["detection"] for entry in entries if entry["detection"] is not None]
-        beyond = [entry["beyond"] for entry in entries]
-        lines.append(
-            f"{kind:32} {len(entries):6} {f'{statistics.median(noticed):.1f}' if noticed else '-':>9} "
-            f"{max(entry['stall'] for entry in entries):8.1f} {statistics.median(beyond):15.2f} {max(beyond):8.2f}"
-        )
-    return "\n".join(lines)
+def gap_longest(writes, fault):
+    """(begin, end) of the longest time without a completed write that ends after the fault. `writes` ascends."""
+    best = (fault, fault)
+    for before, after in zip(writes, writes[1:]):
+        if after > fault and after - before > best[1] - best[0]:
+            best = (before, after)
+    return best
 
 
-def timeline_svg(rounds):
-    """A picture: one row for each node of each round, time from the fault on, a bar where a write waited."""
-    rows, seconds = [], 1.0
-    for kind, entries in by_kind(rounds):
-        for entry in entries:
-            waits = {}
-            for node, begin, end in entry["gaps"]:
-                waits.setdefault(node, []).append((begin, end))
-                seconds = max(seconds, end)
-            for node in sorted(waits) or [""]:
-                rows.append((f"{kind} {entry['round']} {node}", entry["detection"], waits.get(node, [])))
-    width, height = LABEL_PIXELS + seconds * SECOND_PIXELS + 20, (len(rows) + 3) * ROW_PIXELS
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}" font-family="sans-serif" '
-        'font-size="10"><rect width="100%" height="100%" fill="white"/>'
-        f'<text x="4" y="{ROW_PIXELS - 3}">Bars: a write waited that long. Line: corosync had noticed. '
-        "Seconds after the fault.</text>"
-    ]
-    step = max(1, int(seconds / 30))
-    for second in range(0, int(seconds) + 1, step):
-        x = LABEL_PIXELS + second * SECOND_PIXELS
-        parts.append(
-            f'<path d="M{x} {2 * ROW_PIXELS}V{height}" stroke="#ddd"/>'
-            f'<text x="{x}" y="{2 * ROW_PIXELS - 3}" text-anchor="middle">{second}</text>'
-        )
-    for index, (label, noticed, waits) in enumerate(rows):
-        y = (index + 2) * ROW_PIXELS
-        colour = COLOURS[sum(map(ord, label.rstrip("0123456789 ")[:8])) % len(COLOURS)]
-        parts.append(f'<text x="4" y="{y + ROW_PIXELS - 3}">{html.escape(label)}</text>')
-        for begin, end in waits:
-            parts.append(
-                f'<rect x="{LABEL_PIXELS + begin * SECOND_PIXELS:.1f}" y="{y + 2}" height="{ROW_PIXELS - 4}" '
-                f'width="{max(1, (end - begin) * SECOND_PIXELS):.1f}" fill="{colour}" fill-opacity="0.5"/>'
-            )
-        if noticed is not None:
-            x = LABEL_PIXELS + noticed * SECOND_PIXELS
-            parts.append(f'<path d="M{x:.1f} {y}v{ROW_PIXELS}" stroke="#c00"/>')
-    return "\n".join(parts + ["</svg>", ""])
+class Stalls:
+    """Samples of stalls: add() what was seen, then save(), table(), svg_write()."""
+
+    def __init__(self):
+        self.samples = []
+
+    def add(self, kind, writes, fault, known=None):
+        """One failure.
+
+        kind    what happened, the same text for each repetition; kinds are shown in the order they first come
+        writes  {node: [time at which a write was complete, ...]} of the nodes that should go on
+        fault   when it happened
+        known   when corosync had told all of them, or when what they had to wait for was over; None: nothing to wait
+        Returns the sample, with "stall" (longest on any node) and "beyond" (what of it comes after `known`)."""
+        writes = {str(node): sorted(times) for node, times in writes.items()}
+        gaps = {node: gap_longest(times, fault) for node, times in writes.items()}
+        node = max(gaps, key=lambda node: gaps[node][1] - gaps[node][0])
+        begin, end = gaps[node]
+        waited = max(0.0, (known or fault) - fault)
+        sample = {"kind": kind, "fault": fault, "known": fault + waited, "writes": writes, "node": node, "gap": [begin, end],
+                  "stall": end - begin, "detection": waited, "beyond": max(0.0, end - begin - waited)}
+        self.samples.append(sample)
+        return sample
+
+    def kinds(self):
+        """{kind: its samples}"""
+        found = {}
+        for sample in self.samples:
+            found.setdefault(sample["kind"], []).append(sample)
+        return found
+
+    def save(self, path):
+        pathlib.Path(path).write_text(json.dumps(self.samples))
+
+    def load(self, path):
+        """Adds what save() wrote."""
+        self.samples += json.loads(pathlib.Path(path).read_text())
+
+    def table(self):
+        """Seconds; `wait` is what corosync, fencing or the failure itself took, `beyond` what came on top of it."""
+        kinds = self.kinds()
+        width = max([len(kind) for kind in kinds] + [7])
+        lines = [f"{'failure':{width}}  {'n':>3}  {'stall: median':>13}  {'worst':>6}  {'wait: median':>12}  "
+                 f"{'beyond: median':>14}  {'worst':>6}"]
+        for kind, samples in kinds.items():
+            stalls, waits, beyond = ([sample[key] for sample in samples] for key in ("stall", "detection", "beyond"))
+            lines.append(f"{kind:{width}}  {len(samples):3}  {statistics.median(stalls):13.2f}  {max(stalls):6.2f}  "
+                         f"{statistics.median(waits):12.2f}  {statistics.median(beyond):14.2f}  {max(beyond):6.2f}")
+        return "\n".join(lines)
+
+    def svg_write(self, path):
+        """One row a kind: its worst sample, writes a second of each node over time. Needs gnuplot."""
+        worst = [max(samples, key=lambda sample: sample["beyond"]) for samples in self.kinds().values()]
+        if not worst:
+            return
+        script = [f'set terminal svg size {WIDTH_PIXELS},{ROW_PIXELS * len(worst) + 40} font "sans,10"',
+                  f'set output "{path}"',
+                  f'set multiplot layout {len(worst)},1 title "Writes a second after each kind of failure: the worst '
+                  'of its samples. Grey: until it was known or over"',
+                  "set key outside right", "set ytics 100", "set grid xtics", "set lmargin 8", "set rmargin 16"]
+        for sample in worst:
+            script += plot_lines(sample)
+        script.append("unset multiplot")
+        subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
+
+
+def plot_lines(sample):
+    """gnuplot's commands for one row."""
+    fault, known = sample["fault"], sample["known"] - sample["fault"]
+    end = max(known, sample["gap"][1] - fault) + AFTER_SECONDS
+    lines = [f'set title "{sample["kind"]}: {sample["stall"]:.2f} s, {sample["beyond"]:.2f} s beyond" offset 0,-0.7',
+             f"set xrange [{-BEFORE_SECONDS}:{end:.2f}]", "set yrange [0:*]", "unset object", "unset arrow",
+             'set arrow from 0, graph 0 to 0, graph 1 nohead lc rgb "#d62728"']
+    if known > 0:
+        lines.append(f'set object rectangle from 0, graph 0 to {known:.3f}, graph 1 fc rgb "#dddddd" fs noborder behind')
+    plots, data = [], []
+    for i, (node, times) in enumerate(sorted(sample["writes"].items())):
+        plots.append(f'"-" with steps lc rgb "{COLOURS[i % len(COLOURS)]}" title "node {node}"')
+        counts = {}
+        for time in times:
+            slot = int((time - fault + BEFORE_SECONDS) // BIN_SECONDS)
+            counts[slot] = counts.get(slot, 0) + 1
+        slots = int((end + BEFORE_SECONDS) / BIN_SECONDS) + 1
+        data += [f"{slot * BIN_SECONDS - BEFORE_SECONDS:.2f} {counts.get(slot, 0) / BIN_SECONDS:.0f}"
+                 for slot in range(slots)]
+        data.append("e")
+    return [*lines, "plot " + ", ".join(plots), *data]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("data", nargs="+", metavar="DATA.json")
+    parser.add_argument("--svg", metavar="FILE", help="draw the worst sample of each kind")
+    options = parser.parse_args()
+    stalls = Stalls()
+    for path in options.data:
+        stalls.load(path)
+    print(stalls.table())
+    if options.svg:
+        stalls.svg_write(options.svg)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
