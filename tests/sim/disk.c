@@ -31,6 +31,8 @@ void disk_init(struct sim *sim)
 		log->disk = sim_chance(sim, 65);
 		log->nosync = log->disk && sim_chance(sim, 60);
 		log->integrated_flush = (sim->options.seed & 1) && sim_chance(sim, 50);
+		log->handle_errors =
+		    (sim->options.seed / 8 + i) % 4 || !(sim->options.faults & (1u << FAULT_SILENT));
 		log->region_count = (unsigned)sim_between(sim, 2, sim_chance(sim, 70) ? 12 : SIM_REGIONS);
 		memset(log->image, 0xa5, sizeof(log->image));
 		memset(log->image, 0, SECTOR);
@@ -106,25 +108,49 @@ static void leg_flush(struct sim_log *log, unsigned leg, unsigned node)
 		}
 }
 
+bool disk_leg_broken(const struct sim *sim, unsigned node, unsigned log)
+{
+	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+		if (sim->nodes[node].leg_broken[log][leg])
+			return true;
+	return false;
+}
+
+/* Without handle_errors kcopyd ignores errors, and the region is taken for in sync: nothing to check there.
+ */
+static bool leg_op_fails(const struct sim *sim, const struct sim_event *event)
+{
+	return sim->nodes[event->node].leg_broken[event->a][event->leg.leg.leg] &&
+	       (sim->logs[event->a].handle_errors || !event->leg.leg.copy);
+}
+
 void disk_leg_land(struct sim *sim, const struct sim_event *event)
 {
 	const struct kernel_output *out = &event->leg;
 	struct sim_log *log = &sim->logs[event->a];
 	uint64_t tag = 0;
+	bool fails = leg_op_fails(sim, event);
 
 	switch (out->type) {
 	case KERNEL_LEG_READ: tag = log->legs[out->leg.leg][out->leg.region][out->leg.block].visible; break;
 	case KERNEL_LEG_WRITE:
-		block_write(log, out->leg.leg, out->leg.region, out->leg.block, out->leg.tag, event->node);
+		if (!fails)
+			block_write(log, out->leg.leg, out->leg.region, out->leg.block, out->leg.tag,
+				    event->node);
 		if (!out->leg.copy)
 			log->writes[event->node][out->leg.region]--;
 		else if (out->leg.block == SIM_BLOCKS - 1)
 			log->copier[out->leg.region] = 0;
 		break;
-	case KERNEL_LEG_FLUSH: leg_flush(log, out->leg.leg, event->node); break;
+	case KERNEL_LEG_FLUSH:
+		if (!fails)
+			leg_flush(log, out->leg.leg, event->node);
+		break;
 	default: break;
 	}
-	kernel_leg_done(sim->nodes[event->node].kernel, out->leg.op, 0, tag);
+	if (fails && out->leg.copy)
+		log->copier[out->leg.region] = 0;
+	kernel_leg_done(sim->nodes[event->node].kernel, out->leg.op, fails ? -EIO : 0, tag);
 	host_kernel_soon(sim, event->node);
 }
 
@@ -162,6 +188,11 @@ static void repair_step(struct sim *sim, const struct sim_event *event)
 
 	if (event->d != sim->nodes[event->node].daemon_generation)
 		return; /* its daemon died; disk_daemon_dies() has dealt with it */
+	if (disk_leg_broken(sim, event->node, log_number)) {
+		log->copier[region] = 0;
+		io_answer(sim, event->node, EVENT_REPAIRED, (uint32_t)event->b, event->c, -EIO);
+		return;
+	}
 	for (unsigned leg = 1; leg < SIM_LEGS; leg++) {
 		block_write(log, leg, region, block, log->legs[0][region][block].visible, event->node);
 		if (sim->options.mutant == MUTANT_REPAIR_UNFLUSHED)
@@ -345,9 +376,11 @@ void disk_event(struct sim *sim, struct sim_event *event)
 	case SIM_DEVICE_WRITE: device_write_done(sim, event); break;
 	case SIM_LEGS_FLUSH:
 		for (unsigned leg = 0; leg < SIM_LEGS && sim->options.mutant != MUTANT_NO_LEGS_FLUSH; leg++)
-			leg_flush(&sim->logs[event->a], leg, event->node);
+			if (!sim->nodes[event->node].leg_broken[event->a][leg])
+				leg_flush(&sim->logs[event->a], leg, event->node);
 		if (sim->options.mutant != MUTANT_LEGS_FLUSH_EARLY)
-			io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c, 0);
+			io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c,
+				  disk_leg_broken(sim, event->node, (unsigned)event->a) ? -EIO : 0);
 		break;
 	default: break;
 	}
@@ -393,7 +426,8 @@ void disk_node_dies(struct sim *sim, unsigned node)
 		const struct sim_event *event = sim->heap[i];
 		if (event->node != node || event->generation != sim->nodes[node].boot_generation)
 			continue;
-		if (event->type == SIM_LEG && event->leg.type == KERNEL_LEG_WRITE && sim_chance(sim, 50))
+		if (event->type == SIM_LEG && event->leg.type == KERNEL_LEG_WRITE &&
+		    !leg_op_fails(sim, event) && sim_chance(sim, 50))
 			block_write(&sim->logs[event->a], event->leg.leg.leg, event->leg.leg.region,
 				    event->leg.leg.block, event->leg.leg.tag, node);
 		else if (event->type == SIM_DEVICE_WRITE)
@@ -419,13 +453,14 @@ void disk_path_flush(struct sim *sim, unsigned node, unsigned log)
 }
 
 /* What another's write has put on one leg lands on the other too. */
-static bool block_under_way(const struct sim *sim, unsigned node, unsigned log, unsigned region, unsigned block)
+static bool block_under_way(const struct sim *sim, unsigned node, unsigned log, unsigned region,
+			    unsigned block)
 {
 	for (size_t i = 0; i < sim->heap_count; i++) {
 		const struct sim_event *event = sim->heap[i];
 
-		if (event->type == SIM_LEG && event->node != node && event->a == log && event->leg.leg.region == region &&
-		    event->leg.leg.block == block)
+		if (event->type == SIM_LEG && event->node != node && event->a == log &&
+		    event->leg.leg.region == region && event->leg.leg.block == block)
 			return true;
 	}
 	return false;
@@ -439,8 +474,8 @@ void disk_excuse(struct sim *sim, unsigned node, unsigned log)
 
 	for (unsigned region = 0; region < it->region_count; region++)
 		for (unsigned block = 0; block < SIM_BLOCKS; block++)
-			for (unsigned leg = 1; leg < SIM_LEGS && !block_under_way(sim, node, log, region, block);
-			     leg++)
+			for (unsigned leg = 1;
+			     leg < SIM_LEGS && !block_under_way(sim, node, log, region, block); leg++)
 				it->legs[leg][region][block] = it->legs[0][region][block];
 }
 

@@ -5,9 +5,12 @@
 #include <string.h>
 
 static const char *const names[FAULT_KINDS] = {
-    [FAULT_KILL] = "kill",	     [FAULT_PAUSE] = "pause",	    [FAULT_NODE] = "node",
-    [FAULT_PARTITION] = "partition", [FAULT_COROSYNC] = "corosync", [FAULT_POWER] = "power",
-    [FAULT_DEVICE] = "device",	     [FAULT_LIFE] = "life",	    [FAULT_MEMORY] = "memory",
+    [FAULT_KILL] = "kill",	   [FAULT_PAUSE] = "pause",
+    [FAULT_NODE] = "node",	   [FAULT_PARTITION] = "partition",
+    [FAULT_COROSYNC] = "corosync", [FAULT_POWER] = "power",
+    [FAULT_DEVICE] = "device",	   [FAULT_LIFE] = "life",
+    [FAULT_MEMORY] = "memory",	   [FAULT_LEG] = "leg",
+    [FAULT_SILENT] = "silent",
 };
 
 const char *fault_name(enum fault_kind kind)
@@ -47,7 +50,7 @@ static void next_fault(struct sim *sim)
 
 void fault_start(struct sim *sim)
 {
-	if (sim->options.faults & ~(1u << FAULT_LIFE))
+	if (sim->options.faults & ~(1u << FAULT_LIFE | 1u << FAULT_SILENT))
 		sim_plan(sim, SIM_FAULT, 0, sim_between(sim, SECOND, 8 * SECOND));
 }
 
@@ -121,6 +124,34 @@ static void device_break(struct sim *sim, unsigned node)
 	sim_plan(sim, SIM_DEVICE_MEND, 0, sim_between(sim, 100 * MS, 10 * SECOND));
 }
 
+/* One path to a leg, or all. Without handle_errors the first leg never fails: its kernel acknowledges a write
+ * that the second leg alone has, and the next recovery copies the first over it. */
+static void leg_break(struct sim *sim, unsigned node)
+{
+	unsigned log = (unsigned)sim_below(sim, sim->log_count), leg = (unsigned)sim_below(sim, SIM_LEGS);
+	bool all = sim_chance(sim, 30);
+	struct sim_event *mend;
+
+	if (!sim->logs[log].handle_errors)
+		leg = 1;
+	for (unsigned i = 1; i <= sim->node_count; i++)
+		if (all || i == node)
+			sim->nodes[i].leg_broken[log][leg] = true;
+	sim_trace(sim, all ? 0 : node, "%s leg %u fails", sim->logs[log].uuid, leg);
+	mend = sim_plan(sim, SIM_LEG_MEND, 0,
+			sim_chance(sim, 70) ? sim_between(sim, 10 * MS, 5 * SECOND)
+					    : sim_between(sim, 5 * SECOND, 60 * SECOND));
+	mend->a = log;
+}
+
+static void leg_mend(struct sim *sim, unsigned log)
+{
+	for (unsigned i = 1; i <= sim->node_count; i++)
+		memset(sim->nodes[i].leg_broken[log], 0, sizeof(sim->nodes[i].leg_broken[log]));
+	sim_trace(sim, 0, "%s legs are good again", sim->logs[log].uuid);
+	work_legs_good(sim, log);
+}
+
 void fault_do(struct sim *sim)
 {
 	unsigned node = (unsigned)sim_between(sim, 1, sim->node_count), kind;
@@ -128,7 +159,8 @@ void fault_do(struct sim *sim)
 	if (sim->settling)
 		return;
 	do
-		kind = (unsigned)sim_below(sim, FAULT_KINDS);
+		kind = (unsigned)sim_below(sim, sim->options.faults & (1u << FAULT_LEG) ? FAULT_SILENT
+											: FAULT_LEG);
 	while (!(sim->options.faults & (1u << kind)) || kind == FAULT_LIFE);
 	switch ((enum fault_kind)kind) {
 	case FAULT_KILL:
@@ -154,6 +186,7 @@ void fault_do(struct sim *sim)
 			power_cut(sim);
 		break;
 	case FAULT_DEVICE: device_break(sim, node); break;
+	case FAULT_LEG: leg_break(sim, node); break;
 	case FAULT_MEMORY:
 		if (sim->nodes[node].core) {
 			host_daemon_kill(sim, node);
@@ -162,6 +195,7 @@ void fault_do(struct sim *sim)
 		}
 		break;
 	case FAULT_LIFE:
+	case FAULT_SILENT:
 	case FAULT_KINDS: break;
 	}
 	next_fault(sim);
@@ -194,6 +228,7 @@ void fault_event(struct sim *sim, const struct sim_event *event)
 		for (unsigned i = 1; i <= sim->node_count; i++)
 			sim->nodes[i].device_broken = false;
 		break;
+	case SIM_LEG_MEND: leg_mend(sim, (unsigned)event->a); break;
 	default: break;
 	}
 }
@@ -208,5 +243,7 @@ void fault_end(struct sim *sim)
 		sim->nodes[node].kill_after = 0,
 		sim->nodes[node].kill_at_write = sim->nodes[node].die_at_write = false;
 	heal(sim);
+	for (unsigned log = 0; log < sim->log_count && sim->options.faults & (1u << FAULT_LEG); log++)
+		leg_mend(sim, log);
 	sim_plan(sim, SIM_SETTLE, 0, SECOND);
 }

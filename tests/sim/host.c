@@ -576,7 +576,7 @@ static void perform_legs_open(struct sim *sim, unsigned number, const struct eff
 	struct input *input = host_input(EVENT_LEGS_OPENED);
 
 	input->event.legs.log = effect->log;
-	input->event.legs.handles_errors = true;
+	input->event.legs.handles_errors = sim->logs[disk_log_find(sim, effect->uuid)].handle_errors;
 	host_post(sim, number, input, NULL, sim_latency(sim, MS));
 }
 
@@ -728,7 +728,7 @@ void host_kernel_run(struct sim *sim, unsigned number)
 		case KERNEL_LEG_DISCARD: disk_leg_begin(sim, number, &out); break;
 		case KERNEL_BIO_DONE: work_bio_done(sim, number, &out); break;
 		case KERNEL_COMMAND_DONE: work_command_done(sim, number, &out); break;
-		case KERNEL_TABLE_EVENT: break;
+		case KERNEL_TABLE_EVENT: work_table_event(sim, number, out.device); break;
 		case KERNEL_COMPLAINT: work_complaint(sim, number, &out); break;
 		}
 	kernel_plan(sim, node);
@@ -787,6 +787,7 @@ void host_die(struct sim *sim, unsigned number)
 	for (unsigned i = 0; i < SIM_LOGS; i++)
 		run_forget(&node->run[i]);
 	node->device_broken = false;
+	memset(node->leg_broken, 0, sizeof(node->leg_broken));
 	group_corosync_stop(sim, number);
 }
 

@@ -74,6 +74,21 @@ void observe_wrong_read(struct sim *sim, unsigned node, unsigned log, unsigned r
 	deed->before = sim->logs[log].expected[region][block].values[0];
 }
 
+/* Has a leg failed under the region, as far as this node's daemon knows, or another's? */
+static bool region_failed(const struct sim *sim, unsigned number, unsigned log, region_t region)
+{
+	if (region_set_contains(&sim->nodes[number].run[log].bits[RUN_FAILED], region))
+		return true;
+	for (unsigned node = 1; node <= sim->node_count; node++) {
+		const struct world_log *world =
+		    sim->nodes[node].core ? world_log_find(&sim->nodes[node].core->world, sim->logs[log].uuid)
+					  : NULL;
+		if (world && region_set_contains(&world->failed, region))
+			return true;
+	}
+	return false;
+}
+
 void observe_complaint(struct sim *sim, unsigned node, unsigned log, const struct kernel_output *out)
 {
 	struct deed *deed = deed_add(sim, DEED_COMPLAINT, node, log);
@@ -82,6 +97,7 @@ void observe_complaint(struct sim *sim, unsigned node, unsigned log, const struc
 	deed->type = (uint8_t)out->complaint.request;
 	deed->region = (unsigned)out->complaint.region;
 	deed->error = out->complaint.error;
+	deed->failed = region_failed(sim, node, log, out->complaint.region);
 }
 
 /* --- the order

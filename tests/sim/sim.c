@@ -249,7 +249,8 @@ static void sim_dispatch(struct sim *sim, struct sim_event *event, bool *ret_kep
 	case SIM_NODE_BOOT:
 	case SIM_HEAL:
 	case SIM_COROSYNC_START:
-	case SIM_DEVICE_MEND: fault_event(sim, event); break;
+	case SIM_DEVICE_MEND:
+	case SIM_LEG_MEND: fault_event(sim, event); break;
 	case SIM_SETTLE:
 		work_repair_tables(sim);
 		sim->settle_look = true;

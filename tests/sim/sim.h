@@ -49,6 +49,8 @@ enum fault_kind {
 	FAULT_DEVICE,	 /* log device errors on one node or all */
 	FAULT_MEMORY,	 /* a daemon dies, and its run directory is lost: it knows that it was there */
 	FAULT_LIFE,	 /* suspend, reload, remove under load */
+	FAULT_LEG,	 /* a node's path to a leg fails, or all do; then LVM repairs */
+	FAULT_SILENT,	 /* no event: some tables have no handle_errors */
 	FAULT_KINDS
 };
 
@@ -75,6 +77,7 @@ enum sim_event_type {
 	SIM_HEAL, /* a partition ends */
 	SIM_COROSYNC_START,
 	SIM_DEVICE_MEND,
+	SIM_LEG_MEND,
 	SIM_SETTLE /* after all faults: is everything quiet? */
 };
 
@@ -122,6 +125,8 @@ struct expected {
 struct sim_log {
 	char uuid[LOG_UUID_BYTES];
 	bool disk, nosync, integrated_flush;
+	bool handle_errors; /* of its tables */
+	bool repair_wanted; /* a leg failed somewhere: LVM reloads all tables when the legs are good */
 	unsigned region_count;
 	struct block legs[SIM_LEGS][SIM_REGIONS][SIM_BLOCKS];
 	struct expected expected[SIM_REGIONS][SIM_BLOCKS];
@@ -181,6 +186,7 @@ struct sim_device {
 	enum table_stage stage;
 	bool busy, status_busy, excused, reload_wanted, removing;
 	bool reloading;
+	bool one_leg;	     /* the live table wrote to one leg of a region that had failed */
 	bool resume_unheard; /* its last RESUME reached nobody */
 	bool looked_at;	     /* once, after the faults */
 	enum kernel_command_type command;
@@ -219,6 +225,7 @@ struct sim_node {
 	struct run_memory run[SIM_LOGS];
 	bool quorate_told;
 	bool device_broken;
+	bool leg_broken[SIM_LOGS][SIM_LEGS]; /* its path to the leg */
 	/* corosync */
 	bool corosync_up;
 	bool joining, connected; /* the daemon has asked to join, has joined the group */
@@ -279,6 +286,7 @@ struct deed {
 	uint32_t others;     /* COPY, DEVICE_WRITE: nodes with a write under way, by bit */
 	uint8_t state, type; /* REPLY: of struct asked; type: COMPLAINT too */
 	bool resumed;	     /* REPLY to GET_SYNC_COUNT: the table was */
+	bool failed;	     /* COMPLAINT: a leg failed under the region, and not all tables are younger */
 	int error;
 	enum kernel_complaint complaint;
 	uint32_t seq;
@@ -387,6 +395,7 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event);
 void disk_node_dies(struct sim *sim, unsigned node);
 void disk_path_flush(struct sim *sim, unsigned node, unsigned log);
 void disk_excuse(struct sim *sim, unsigned node, unsigned log);
+bool disk_leg_broken(const struct sim *sim, unsigned node, unsigned log);
 void disk_power_cut(struct sim *sim);
 void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns);
 void disk_perform(struct sim *sim, unsigned node, const struct effect *effect);
@@ -402,6 +411,8 @@ void work_excuse(struct sim *sim, unsigned node, unsigned log);
 void work_complaint(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_may_read(struct expected *expected, uint64_t value);
 void work_repair_tables(struct sim *sim);
+void work_table_event(struct sim *sim, unsigned node, unsigned device);
+void work_legs_good(struct sim *sim, unsigned log);
 void work_node_dies(struct sim *sim, unsigned node);
 bool work_quiet(const struct sim *sim, const char **ret_why, unsigned *ret_node);
 

@@ -159,7 +159,7 @@ static void command_start(struct sim *sim, struct sim_node *node, unsigned numbe
 				     .log_args = args,
 				     .integrated_flush = log->integrated_flush,
 				     .leg_count = SIM_LEGS,
-				     .handle_errors = true};
+				     .handle_errors = log->handle_errors};
 
 	if (log->disk)
 		snprintf(args, sizeof(args), "clustered-disk 253:%u %u%s", number, SIM_REGION_SECTORS,
@@ -192,6 +192,10 @@ static void table_gone(struct sim *sim, unsigned number, unsigned log)
 {
 	struct sim_device *device = &sim->nodes[number].devices[log];
 
+	/* What it wrote to one leg nobody knows of, and nobody flushes. */
+	if (device->one_leg)
+		disk_path_flush(sim, number, log);
+	device->one_leg = false;
 	if (!device->excused)
 		return;
 	disk_path_flush(sim, number, log);
@@ -265,6 +269,8 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 		  ulog_type_name(out->complaint.request), out->complaint.region, out->complaint.error);
 	if (out->complaint.kind == KERNEL_RESUME_FAILED || out->complaint.kind == KERNEL_LOG_FAILURE)
 		device->reload_wanted = true;
+	if (out->complaint.kind == KERNEL_WRITE_ONE_LEG)
+		device->one_leg = true;
 	if (out->complaint.kind == KERNEL_RESUME_FAILED)
 		work_excuse(sim, number, log);
 	observe_complaint(sim, number, log, out);
@@ -365,6 +371,39 @@ void work_start(struct sim *sim, unsigned number)
 	node->works = true;
 }
 
+static bool legs_are_good(const struct sim *sim, unsigned log)
+{
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		if (disk_leg_broken(sim, node, log))
+			return false;
+	return true;
+}
+
+/* LVM repairs when it has a good leg: every node's table is loaded anew. */
+void work_legs_good(struct sim *sim, unsigned log)
+{
+	if (!sim->logs[log].repair_wanted || !legs_are_good(sim, log))
+		return;
+	sim->logs[log].repair_wanted = false;
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		if (sim->nodes[node].devices[log].stage > TABLE_CREATED)
+			sim->nodes[node].devices[log].reload_wanted = true;
+}
+
+/* dmeventd looks at the table's status. */
+void work_table_event(struct sim *sim, unsigned number, unsigned device)
+{
+	struct sim_node *node = &sim->nodes[number];
+	unsigned log = device_log(sim, node, device);
+	struct kernel_device info;
+
+	if (kernel_device_info(node->kernel, device, &info) || !info.live)
+		return;
+	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+		sim->logs[log].repair_wanted |= info.leg_status[leg] != 'A';
+	work_legs_good(sim, log);
+}
+
 /* A table that may have written unmarked has to be reloaded; the daemon says so, and an administrator does
  * it. */
 void work_repair_tables(struct sim *sim)
@@ -376,7 +415,9 @@ void work_repair_tables(struct sim *sim)
 			const struct participant *self = world ? participant_find(world, node) : NULL;
 
 			/* A log device that nobody could write is tried again after a reload only. */
-			if (self && (participant_tainted(self) || world->device_dead) &&
+			if (self &&
+			    (participant_tainted(self) || world->device_dead || world->repair_barred ||
+			     !region_set_is_empty(&world->failed)) &&
 			    sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
 				sim->nodes[node].devices[log].reload_wanted = true;
 		}
