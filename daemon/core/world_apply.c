@@ -354,6 +354,10 @@ static void apply_synced(struct world_log *log, node_id_t sender, const struct r
 
 static void apply_failed(struct world_log *log, const struct record *record)
 {
+	/* Told again by a table that has to be reloaded: no younger one was told IN_SYNC 1 for it, so none
+	 * gets old. */
+	if (region_set_contains(&log->failed, record->region))
+		return;
 	log->failure_generation++;
 	log->repair_barred = true;
 	if (record->region >= log->shape.region_count)

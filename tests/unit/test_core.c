@@ -353,6 +353,7 @@ static void test_failed_copy_waits_for_the_reload(void **state)
 		assert_int_equal(ask(cluster, node, ULOG_IS_REMOTE_RECOVERING, node * 100, region), 0);
 	}
 	reload(cluster, 1, 100, 101);
+	assert_answered(cluster, 2, set_sync(cluster, 2, 200, region, 0)); /* told again: the new table is none the older */
 	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 101, region), 1);
 	recover_all(cluster, 1, 101);
 	assert_int_equal(count_of(cluster, 1, 101), REGIONS - 1);
