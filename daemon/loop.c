@@ -218,8 +218,13 @@ static void on_refused(void *context)
 static struct core_status *on_status(void *context)
 {
 	struct loop *loop = context;
+	struct core_status *status = core_status_new(loop->core);
+	const char *trouble = cluster_fencing_trouble(loop->cluster);
 
-	return core_status_new(loop->core);
+	/* What the core waits for by itself comes first. */
+	if (status != NULL && trouble != NULL && status->waits_for[0] == '\0')
+		(void)snprintf(status->waits_for, sizeof(status->waits_for), "%s", trouble);
+	return status;
 }
 
 static void on_count(void *context, struct netlink_counts *ret_counts)

@@ -112,6 +112,17 @@ void cluster_perform(struct cluster *cluster, const struct effect *effect)
 #endif
 }
 
+const char *cluster_fencing_trouble(struct cluster *cluster)
+{
+#ifdef HAVE_DLM
+	if (cluster->dlm != NULL)
+		return dlm_port_trouble(cluster->dlm);
+#else
+	(void)cluster;
+#endif
+	return NULL;
+}
+
 void cluster_close(struct cluster *cluster)
 {
 	if (cluster == NULL)

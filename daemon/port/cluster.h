@@ -35,6 +35,9 @@ int cluster_open(const struct port_config *config, const struct cluster_config *
 /* EFFECT_SEND, EFFECT_FENCE_*. */
 void cluster_perform(struct cluster *cluster, const struct effect *effect);
 
+/* What hinders fencing, a static sentence for the status; NULL when nothing does. */
+const char *cluster_fencing_trouble(struct cluster *cluster);
+
 /* NULL is allowed. */
 void cluster_close(struct cluster *cluster);
 

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,22 +20,41 @@
 
 #include "daemon/port/log.h"
 
-#define STACK_BYTES	((size_t)256 * 1024)
-#define LOCKSPACE_MODE	0600
-#define NAME_BYTES	32 /* DLM_RESNAME_MAXLEN is 64 */
-#define RETRY_MS	1000
-#define FREE_PATIENCE_S 1
+#define STACK_BYTES	  ((size_t)256 * 1024)
+#define LOCKSPACE_MODE	  0600
+#define NAME_BYTES	  32 /* DLM_RESNAME_MAXLEN is 64 */
+#define RETRY_MS	  1000
+#define FREE_PATIENCE_MS  1000
+#define JOIN_PATIENCE_MS  10000 /* dlm_controld answers before it has told the kernel of the nodes */
+#define OPEN_PATIENCE_MS  15000
+#define CONTROLD_RETRY_NS 1000000000ULL
+#define TEXT_BYTES	  200
+#define FIRST_FD	  3
 
 /* What goes to the thread, and what comes back. */
-enum note_type { NOTE_HOLD, NOTE_RELEASE, NOTE_WATCH, NOTE_UNWATCH, NOTE_HELD, NOTE_DEAD, NOTE_REFUSED };
+enum note_type {
+	NOTE_HOLD,
+	NOTE_RELEASE,
+	NOTE_WATCH,
+	NOTE_UNWATCH,
+	NOTE_HELD,
+	NOTE_DEAD,
+	NOTE_REFUSED,
+	NOTE_LOG
+};
 
 struct note {
 	TAILQ_ENTRY(note) entry;
 	enum note_type type;
 	node_id_t node;
 	uint64_t boot_id;
+	int priority; /* NOTE_LOG */
+	char text[TEXT_BYTES];
 };
 TAILQ_HEAD(notes, note);
+
+/* Where the thread is, for the status. */
+enum place { PLACE_JOINING, PLACE_REFUSED, PLACE_IN };
 
 /* A request for a lock of another node. Belongs to the thread; lives until its AST. */
 struct watch {
@@ -54,13 +75,18 @@ struct dlm_port {
 	void (*refused_fn)(void *context);
 	pthread_t thread;
 	int to_thread_fd, to_loop_fd; /* eventfds: something is in the list */
-	pthread_mutex_t mutex;	      /* guards the next five */
-	pthread_cond_t ended_changed;
+	int controld_fd;	      /* a connection that ends with dlm_controld; -1: it is gone */
+	bool controld_seen;
+	qb_loop_timer_handle controld_timer;
+	pthread_mutex_t mutex; /* guards the next seven */
+	pthread_cond_t changed;
 	struct notes to_thread, to_loop;
-	bool stop, ended;
+	bool stop, ended, lock_missing;
+	enum place place;
 
 	/* The thread's own. */
 	dlm_lshandle_t lockspace;
+	bool former; /* a lock of a former daemon may be in it */
 	bool hold_wanted, held, hold_queued;
 	struct dlm_lksb hold_lksb;
 	TAILQ_HEAD(watches, watch) watches;
@@ -112,6 +138,34 @@ static void tell(struct dlm_port *dlm, enum note_type type, node_id_t node, uint
 	note_put(dlm, &dlm->to_loop, dlm->to_loop_fd, &note);
 }
 
+/* The thread has descriptors of its own, and the log's is not among them: the loop writes its lines. */
+__attribute__((format(printf, 3, 4))) static void say(struct dlm_port *dlm, int priority, const char *format,
+						      ...)
+{
+	struct note note = {.type = NOTE_LOG, .priority = priority};
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(note.text, sizeof(note.text), format, arguments);
+	va_end(arguments);
+	note_put(dlm, &dlm->to_loop, dlm->to_loop_fd, &note);
+}
+
+static void place_set(struct dlm_port *dlm, enum place place)
+{
+	pthread_mutex_lock(&dlm->mutex);
+	dlm->place = place;
+	pthread_cond_broadcast(&dlm->changed);
+	pthread_mutex_unlock(&dlm->mutex);
+}
+
+static void lock_missing_set(struct dlm_port *dlm, bool missing)
+{
+	pthread_mutex_lock(&dlm->mutex);
+	dlm->lock_missing = missing;
+	pthread_mutex_unlock(&dlm->mutex);
+}
+
 /* --- the thread: own lock
  * ------------------------------------------------------------------------------------- */
 
@@ -125,6 +179,7 @@ static size_t lock_name(char ret_name[NAME_BYTES], node_id_t node)
 static void held(struct dlm_port *dlm)
 {
 	dlm->held = true;
+	lock_missing_set(dlm, false);
 	tell(dlm, NOTE_HELD, dlm->node, dlm->boot_id);
 }
 
@@ -136,14 +191,14 @@ static void on_hold(void *argument)
 
 	dlm->hold_queued = false;
 	if (dlm->held) {
-		/* The AST of an unlock. */
-		dlm->held = false;
+		/* The AST of an unlock: nothing of this node is left, nor of a former daemon. */
+		dlm->held = dlm->former = false;
 		return;
 	}
 	/* -EAGAIN: a former daemon that cannot finish exiting has it still; tried again (thread_poll()). */
 	if (dlm->hold_lksb.sb_status != 0) {
 		if (dlm->hold_lksb.sb_status != EAGAIN && dlm->hold_lksb.sb_status != -EAGAIN)
-			log_write(LOG_ERR, "dlm: own lock: status %d", dlm->hold_lksb.sb_status);
+			say(dlm, LOG_ERR, "dlm: own lock: status %d", dlm->hold_lksb.sb_status);
 	} else if (dlm->hold_wanted) {
 		held(dlm);
 	} else {
@@ -158,7 +213,7 @@ static bool hold_adopt(struct dlm_port *dlm, const char *name, size_t size)
 	if (dlm_ls_lock(dlm->lockspace, LKM_EXMODE, &dlm->hold_lksb, LKF_PERSISTENT | LKF_ORPHAN, name,
 			(unsigned)size, 0, on_hold, dlm, NULL, NULL) != 0)
 		return false;
-	log_write(LOG_INFO, "dlm: took over the lock of a former daemon of this boot");
+	say(dlm, LOG_INFO, "dlm: took over the lock of a former daemon of this boot");
 	return true;
 }
 
@@ -177,7 +232,7 @@ static void hold_try(struct dlm_port *dlm)
 	if (dlm_ls_lock(dlm->lockspace, LKM_EXMODE, &dlm->hold_lksb, LKF_PERSISTENT | LKF_NOQUEUE, name,
 			(unsigned)size, 0, on_hold, dlm, NULL, NULL) != 0) {
 		dlm->hold_queued = false;
-		log_write(LOG_ERR, "dlm: own lock: %s", strerror(errno));
+		say(dlm, LOG_ERR, "dlm: own lock: %s", strerror(errno));
 	}
 }
 
@@ -188,7 +243,7 @@ static void hold_release(struct dlm_port *dlm)
 	dlm->hold_queued = true;
 	if (dlm_ls_unlock(dlm->lockspace, dlm->hold_lksb.sb_lkid, 0, &dlm->hold_lksb, dlm) != 0) {
 		dlm->hold_queued = false;
-		log_write(LOG_ERR, "dlm: giving up the own lock: %s", strerror(errno));
+		say(dlm, LOG_ERR, "dlm: giving up the own lock: %s", strerror(errno));
 	}
 }
 
@@ -218,7 +273,7 @@ static void on_watch(void *argument)
 		tell(dlm, NOTE_DEAD, watch->node, watch->boot_id);
 	/* The name stays free, for others who want to know. */
 	if (dlm_ls_unlock(dlm->lockspace, watch->lksb.sb_lkid, 0, &watch->lksb, watch) != 0)
-		log_write(LOG_ERR, "dlm: giving back the lock of node %u: %s", watch->node, strerror(errno));
+		say(dlm, LOG_ERR, "dlm: giving back the lock of node %u: %s", watch->node, strerror(errno));
 }
 
 static void watch_try(struct watch *watch)
@@ -231,7 +286,7 @@ static void watch_try(struct watch *watch)
 	if (dlm_ls_lock(dlm->lockspace, LKM_EXMODE, &watch->lksb, 0, name, (unsigned)size, 0, on_watch, watch,
 			NULL, NULL) != 0) {
 		watch->queued = false;
-		log_write(LOG_ERR, "dlm: lock of node %u: %s", watch->node, strerror(errno));
+		say(dlm, LOG_ERR, "dlm: lock of node %u: %s", watch->node, strerror(errno));
 	}
 }
 
@@ -283,17 +338,20 @@ static void note_serve(struct dlm_port *dlm, const struct note *note)
 	switch (note->type) {
 	case NOTE_HOLD:
 		dlm->hold_wanted = true;
+		lock_missing_set(dlm, true);
 		hold_try(dlm);
 		break;
 	case NOTE_RELEASE:
 		dlm->hold_wanted = false;
+		lock_missing_set(dlm, false);
 		hold_release(dlm);
 		break;
 	case NOTE_WATCH: watch_add(dlm, note); break;
 	case NOTE_UNWATCH: watch_remove(dlm, note); break;
 	case NOTE_HELD:
 	case NOTE_DEAD:
-	case NOTE_REFUSED: break; /* never sent to the thread */
+	case NOTE_REFUSED:
+	case NOTE_LOG: break; /* never sent to the thread */
 	}
 }
 
@@ -311,6 +369,16 @@ static void thread_retry(struct dlm_port *dlm)
 			watch_try(watch);
 }
 
+static bool thread_told_to_stop(struct dlm_port *dlm)
+{
+	bool stop;
+
+	pthread_mutex_lock(&dlm->mutex);
+	stop = dlm->stop;
+	pthread_mutex_unlock(&dlm->mutex);
+	return stop;
+}
+
 /* Returns false when told to stop. */
 static bool thread_poll(struct dlm_port *dlm)
 {
@@ -318,7 +386,6 @@ static bool thread_poll(struct dlm_port *dlm)
 				{.fd = dlm->to_thread_fd, .events = POLLIN}};
 	struct note note;
 	uint64_t times;
-	bool stop;
 
 	if (poll(fds, 2, RETRY_MS) == 0)
 		thread_retry(dlm);
@@ -328,16 +395,98 @@ static bool thread_poll(struct dlm_port *dlm)
 		note_serve(dlm, &note);
 	if ((fds[0].revents & POLLIN) != 0)
 		(void)dlm_dispatch(fds[0].fd);
+	return !thread_told_to_stop(dlm);
+}
+
+/*
+ * A process's files are closed when its last thread has ended, and this one may hang in a stopped lockspace:
+ * then corosync would go on counting a daemon that was killed, and its successor could not take the locks of
+ * the pid file and the run directory. So the thread keeps no descriptor but those it uses.
+ */
+static void descriptors_part(struct dlm_port *dlm)
+{
+	int low = dlm->to_thread_fd < dlm->to_loop_fd ? dlm->to_thread_fd : dlm->to_loop_fd;
+	int high = dlm->to_thread_fd < dlm->to_loop_fd ? dlm->to_loop_fd : dlm->to_thread_fd;
+
+	if (unshare(CLONE_FILES) != 0) {
+		say(dlm, LOG_WARNING, "dlm: own descriptors: %s", strerror(errno));
+		return;
+	}
+	if (low > FIRST_FD)
+		(void)close_range(FIRST_FD, (unsigned)low - 1, 0);
+	if (high > low + 1)
+		(void)close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+	(void)close_range((unsigned)high + 1, ~0U, 0);
+}
+
+/* One that exists is opened: that of a former daemon, with its lock perhaps. To make it blocks until
+ * dlm_controld on all nodes of the lockspace, with quorum, agrees. */
+static bool lockspace_join(struct dlm_port *dlm)
+{
+	dlm->lockspace = dlm_open_lockspace(DLM_PORT_LOCKSPACE);
+	dlm->former = dlm->lockspace != NULL;
+	if (!dlm->former)
+		dlm->lockspace = dlm_new_lockspace(DLM_PORT_LOCKSPACE, LOCKSPACE_MODE, 0);
+	return dlm->lockspace != NULL;
+}
+
+/* The time `ms` from now, as pthread_cond_timedwait(3) of ours wants it. */
+static struct timespec deadline_in(unsigned ms)
+{
+	struct timespec deadline;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += ms / 1000;
+	deadline.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (deadline.tv_nsec >= 1000000000) {
+		deadline.tv_sec++;
+		deadline.tv_nsec -= 1000000000;
+	}
+	return deadline;
+}
+
+/* Returns false when told to stop meanwhile. */
+static bool thread_wait(struct dlm_port *dlm, unsigned ms)
+{
+	struct timespec deadline = deadline_in(ms);
+	bool stop;
+
 	pthread_mutex_lock(&dlm->mutex);
+	while (!dlm->stop && pthread_cond_timedwait(&dlm->changed, &dlm->mutex, &deadline) != ETIMEDOUT)
+		;
 	stop = dlm->stop;
 	pthread_mutex_unlock(&dlm->mutex);
 	return !stop;
 }
 
+/* Returns false when it cannot be joined, or when told to stop. */
+static bool thread_join(struct dlm_port *dlm)
+{
+	int error = 0;
+
+	for (unsigned ms = 0; ms < JOIN_PATIENCE_MS; ms += RETRY_MS) {
+		if (lockspace_join(dlm))
+			return true;
+		error = errno;
+		if (!thread_wait(dlm, RETRY_MS))
+			return false;
+	}
+	say(dlm, LOG_ERR,
+	    "--fencing=dlm: cannot join DLM's lockspace: %s. Is the kernel module dlm loaded, and does "
+	    "dlm_controld serve it? Else choose --fencing=none",
+	    strerror(error));
+	return false;
+}
+
+/*
+ * An own lock stays, and the lockspace with it: it says that this node is alive and may write. Without one
+ * the lockspace is left whatever other nodes' locks this node looks after; they go on elsewhere.
+ */
 static void lockspace_leave(struct dlm_port *dlm)
 {
-	/* With a lock in it this fails, and must: it says that the node is alive. */
-	if (dlm_release_lockspace(DLM_PORT_LOCKSPACE, dlm->lockspace, 0) != 0)
+	bool leave = !dlm->former && !dlm->held && !dlm->hold_queued && !dlm->hold_wanted;
+
+	if (!leave || dlm_release_lockspace(DLM_PORT_LOCKSPACE, dlm->lockspace, 1) != 0)
 		(void)dlm_close_lockspace(dlm->lockspace);
 }
 
@@ -345,24 +494,20 @@ static void *thread_run(void *argument)
 {
 	struct dlm_port *dlm = argument;
 
-	/* Blocks until all nodes of the lockspace know this one. One that exists is opened. */
-	dlm->lockspace = dlm_new_lockspace(DLM_PORT_LOCKSPACE, LOCKSPACE_MODE, 0);
-	if (dlm->lockspace == NULL) {
-		log_write(
-		    LOG_ERR,
-		    "--fencing=dlm: cannot join the lockspace: %s. Is the kernel module dlm loaded, and does "
-		    "dlm_controld serve it? Else choose --fencing=none, or --cluster=none for a lone host",
-		    strerror(errno));
-		tell(dlm, NOTE_REFUSED, NODE_NONE, 0);
-	} else {
-		log_write(LOG_INFO, "dlm: in lockspace " DLM_PORT_LOCKSPACE);
+	descriptors_part(dlm);
+	if (thread_join(dlm)) {
+		say(dlm, LOG_INFO, "dlm: in lockspace " DLM_PORT_LOCKSPACE);
+		place_set(dlm, PLACE_IN);
 		while (thread_poll(dlm))
 			;
 		lockspace_leave(dlm);
+	} else {
+		tell(dlm, NOTE_REFUSED, NODE_NONE, 0);
+		place_set(dlm, PLACE_REFUSED);
 	}
 	pthread_mutex_lock(&dlm->mutex);
 	dlm->ended = true;
-	pthread_cond_broadcast(&dlm->ended_changed);
+	pthread_cond_broadcast(&dlm->changed);
 	pthread_mutex_unlock(&dlm->mutex);
 	return NULL;
 }
@@ -374,12 +519,34 @@ static void note_tell(struct dlm_port *dlm, const struct note *note)
 {
 	struct event event = {.node_dead = {.node = note->node, .boot_id = note->boot_id}};
 
-	if (note->type == NOTE_REFUSED) {
-		dlm->refused_fn(dlm->config.sink.context);
-		return;
+	switch (note->type) {
+	case NOTE_REFUSED: dlm->refused_fn(dlm->config.sink.context); return;
+	case NOTE_LOG: log_write(note->priority, "%s", note->text); return;
+	case NOTE_HELD: event.type = EVENT_FENCE_HELD; break;
+	case NOTE_DEAD:
+		log_write(LOG_INFO, "dlm: the lock of node %u is free", note->node);
+		event.type = EVENT_NODE_DEAD;
+		break;
+	default: return;
 	}
-	event.type = note->type == NOTE_HELD ? EVENT_FENCE_HELD : EVENT_NODE_DEAD;
 	event_sink_post(&dlm->config.sink, &event);
+}
+
+/* While a port is opened or closed nobody may be told of anything but by the log. */
+static void log_notes_write(struct dlm_port *dlm)
+{
+	struct note *note, *next;
+
+	pthread_mutex_lock(&dlm->mutex);
+	for (note = TAILQ_FIRST(&dlm->to_loop); note != NULL; note = next) {
+		next = TAILQ_NEXT(note, entry);
+		if (note->type != NOTE_LOG)
+			continue;
+		TAILQ_REMOVE(&dlm->to_loop, note, entry);
+		log_write(note->priority, "%s", note->text);
+		free(note);
+	}
+	pthread_mutex_unlock(&dlm->mutex);
 }
 
 static int32_t on_notes(int32_t fd, int32_t revents, void *data)
@@ -408,6 +575,78 @@ void dlm_port_perform(struct dlm_port *dlm, const struct effect *effect)
 	default: return;
 	}
 	note_put(dlm, &dlm->to_thread, dlm->to_thread_fd, &note);
+}
+
+/* --- the loop: is dlm_controld there
+ * --------------------------------------------------------------------------- */
+
+static void controld_watch(void *data);
+
+static void controld_retry(struct dlm_port *dlm)
+{
+	(void)qb_loop_timer_add(dlm->config.loop, QB_LOOP_LOW, CONTROLD_RETRY_NS, dlm, controld_watch,
+				&dlm->controld_timer);
+}
+
+/* It never writes here: whatever comes is the end. */
+static int32_t on_controld(int32_t fd, int32_t revents, void *data)
+{
+	struct dlm_port *dlm = data;
+
+	(void)revents;
+	dlm->controld_fd = -1;
+	(void)qb_loop_poll_del(dlm->config.loop, fd);
+	dlmc_fs_disconnect(fd);
+	log_write(LOG_ERR,
+		  "dlm: dlm_controld is gone: no node can be known dead until it is back, and the other "
+		  "nodes will fence this one. The daemon goes on; writes that need nobody fenced do too");
+	controld_retry(dlm);
+	return 0;
+}
+
+static void controld_watch(void *data)
+{
+	struct dlm_port *dlm = data;
+	int fd = dlmc_fs_connect();
+
+	if (fd >= 0 && qb_loop_poll_add(dlm->config.loop, QB_LOOP_LOW, fd, POLLIN, dlm, on_controld) != 0) {
+		dlmc_fs_disconnect(fd);
+		fd = -1;
+	}
+	if (fd < 0) {
+		controld_retry(dlm);
+		return;
+	}
+	dlm->controld_fd = fd;
+	if (dlm->controld_seen)
+		log_write(LOG_NOTICE, "dlm: dlm_controld is back");
+	dlm->controld_seen = true;
+}
+
+static void controld_unwatch(struct dlm_port *dlm)
+{
+	if (dlm->controld_fd >= 0) {
+		(void)qb_loop_poll_del(dlm->config.loop, dlm->controld_fd);
+		dlmc_fs_disconnect(dlm->controld_fd);
+	} else {
+		(void)qb_loop_timer_del(dlm->config.loop, dlm->controld_timer);
+	}
+	dlm->controld_fd = -1;
+}
+
+const char *dlm_port_trouble(struct dlm_port *dlm)
+{
+	const char *text = NULL;
+
+	pthread_mutex_lock(&dlm->mutex);
+	if (dlm->controld_fd < 0)
+		text = "dlm_controld is gone: no node can be known dead until it is back";
+	else if (dlm->place == PLACE_JOINING)
+		text = "waits for DLM: all its nodes have to agree on the lockspace, with quorum";
+	else if (dlm->lock_missing)
+		text = "waits for DLM to grant the lock of this node";
+	pthread_mutex_unlock(&dlm->mutex);
+	return text;
 }
 
 /* dlm_controld prints its options one a line, "enable_fencing=0 ..." */
@@ -446,7 +685,7 @@ static void dlm_free(struct dlm_port *dlm)
 		close(dlm->to_loop_fd);
 	if (dlm->to_thread_fd >= 0)
 		close(dlm->to_thread_fd);
-	pthread_cond_destroy(&dlm->ended_changed);
+	pthread_cond_destroy(&dlm->changed);
 	pthread_mutex_destroy(&dlm->mutex);
 	free(dlm);
 }
@@ -475,11 +714,32 @@ static struct dlm_port *dlm_alloc(const struct port_config *config)
 	pthread_mutex_init(&dlm->mutex, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&dlm->ended_changed, &attributes);
+	pthread_cond_init(&dlm->changed, &attributes);
 	pthread_condattr_destroy(&attributes);
+	dlm->controld_fd = -1;
 	dlm->to_loop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	dlm->to_thread_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return dlm;
+}
+
+/* Waits until the thread has joined the lockspace or cannot; not longer than a service may take to start. */
+static int join_wait(struct dlm_port *dlm)
+{
+	struct timespec deadline = deadline_in(OPEN_PATIENCE_MS);
+	enum place place;
+
+	pthread_mutex_lock(&dlm->mutex);
+	while (dlm->place == PLACE_JOINING &&
+	       pthread_cond_timedwait(&dlm->changed, &dlm->mutex, &deadline) != ETIMEDOUT)
+		;
+	place = dlm->place;
+	pthread_mutex_unlock(&dlm->mutex);
+	log_notes_write(dlm);
+	if (place == PLACE_JOINING)
+		log_write(LOG_WARNING,
+			  "dlm: the lockspace is not there yet: waiting for quorum, or for a node to be "
+			  "fenced. No mirror can be activated before");
+	return place == PLACE_REFUSED ? -ENOTCONN : 0;
 }
 
 int dlm_port_open(const struct port_config *config, node_id_t node, uint64_t boot_id,
@@ -498,37 +758,43 @@ int dlm_port_open(const struct port_config *config, node_id_t node, uint64_t boo
 		error = -EMFILE;
 	if (error == 0)
 		error = qb_loop_poll_add(config->loop, QB_LOOP_MED, dlm->to_loop_fd, POLLIN, dlm, on_notes);
-	if (error == 0) {
-		error = thread_start(dlm);
-		if (error != 0)
-			(void)qb_loop_poll_del(config->loop, dlm->to_loop_fd);
-	}
 	if (error != 0) {
 		dlm_free(dlm);
 		return error;
 	}
-	*ret_dlm = dlm;
-	return 0;
+	error = thread_start(dlm);
+	if (error != 0) {
+		(void)qb_loop_poll_del(config->loop, dlm->to_loop_fd);
+		dlm_free(dlm);
+		return error;
+	}
+	controld_watch(dlm);
+	error = join_wait(dlm);
+	if (error != 0)
+		dlm_port_close(dlm);
+	else
+		*ret_dlm = dlm;
+	return error;
 }
 
 void dlm_port_close(struct dlm_port *dlm)
 {
-	struct timespec deadline;
+	struct timespec deadline = deadline_in(FREE_PATIENCE_MS);
 	bool ended;
 
 	if (dlm == NULL)
 		return;
+	controld_unwatch(dlm);
 	(void)qb_loop_poll_del(dlm->config.loop, dlm->to_loop_fd);
-	(void)clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += FREE_PATIENCE_S;
 	pthread_mutex_lock(&dlm->mutex);
 	dlm->stop = true;
+	pthread_cond_broadcast(&dlm->changed);
 	wake(dlm->to_thread_fd);
-	while (!dlm->ended &&
-	       pthread_cond_timedwait(&dlm->ended_changed, &dlm->mutex, &deadline) != ETIMEDOUT)
+	while (!dlm->ended && pthread_cond_timedwait(&dlm->changed, &dlm->mutex, &deadline) != ETIMEDOUT)
 		;
 	ended = dlm->ended;
 	pthread_mutex_unlock(&dlm->mutex);
+	log_notes_write(dlm);
 	if (!ended) {
 		/* The thread hangs in a stopped lockspace and uses all this: it stays until the process ends.
 		 */

@@ -17,10 +17,11 @@
 struct dlm_port;
 
 /*
- * Look at dlm_controld, and begin to join the lockspace. `refused_fn` (config->sink.context), from the loop:
- * the lockspace could not be joined. Returns 0; -ENOTCONN: dlm_controld does not run; -EPERM: it runs without
- * fencing, and its word is worth nothing; or another negative errno. Why, and what else to choose, is in the
- * log.
+ * Look at dlm_controld, and join the lockspace. Blocks for some seconds; a lockspace that takes longer (no
+ * quorum, a node is being fenced) is joined later. `refused_fn` (config->sink.context), from the loop: it
+ * could not be joined after all. Returns 0; -ENOTCONN: dlm_controld does not run, or there is no lockspace;
+ * -EPERM: it runs without fencing, and its word is worth nothing; or another negative errno. Why, and what
+ * else to choose, is in the log.
  */
 int dlm_port_open(const struct port_config *config, node_id_t node, uint64_t boot_id,
 		  void (*refused_fn)(void *context), struct dlm_port **ret_dlm);
@@ -31,6 +32,9 @@ int dlm_port_open(const struct port_config *config, node_id_t node, uint64_t boo
  * EFFECT_FENCE_UNWATCH comes first. Never blocks.
  */
 void dlm_port_perform(struct dlm_port *dlm, const struct effect *effect);
+
+/* What is to be waited for or mended, a static sentence for the status; NULL when all is well. */
+const char *dlm_port_trouble(struct dlm_port *dlm);
 
 /* Leave the lockspace, unless a lock is still held in it. NULL is allowed. Waits for a stopped lockspace a
  * second. */

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from . import kick, writer
+from . import fence_agent, kick, writer
 from .node import KERNEL, MODULE_DIR, Node
 from .sandbox import SetupError, command_run, priority_raise
 
@@ -110,8 +110,9 @@ class Cluster:
         preload = self._shim_build()
         programs = os.path.join(work_dir, "programs")
         os.mkdir(programs)
-        # Nodes run this copy: they may not see the file itself, having a /tmp of their own.
-        shutil.copy2(writer.__file__, os.path.join(programs, writer.PROGRAM))
+        # Nodes run these copies: they may not see the files themselves, having a /tmp of their own.
+        for program in (writer, fence_agent):
+            shutil.copy2(program.__file__, os.path.join(programs, program.PROGRAM))
         if build_dir:
             programs_copy(build_dir, programs)
         self.nodes = []
