@@ -193,6 +193,8 @@ void observe_request(struct sim *sim, unsigned number, const struct kernel_outpu
 	if (told && out->send.type == ULOG_CTR && out->send.data_bytes &&
 	    out->send.data[out->send.data_bytes - 1])
 		told->used = false;
+	if (out->send.type == ULOG_RESUME)
+		sim->nodes[number].devices[asked->log].resume_unheard = false;
 	/* A resuming table has reset in_sync_hint before it asks. */
 	if (out->send.type == ULOG_RESUME && told_find(sim, number, asked->log, out->luid, true))
 		told_find(sim, number, asked->log, out->luid, true)->resumed = true;
@@ -219,7 +221,9 @@ static void answer_note(struct sim *sim, unsigned number, const struct asked *as
 	case ULOG_GET_RESYNC_WORK: deed->value = effect->reply.data_bytes == 16 && value; break;
 	case ULOG_GET_SYNC_COUNT:
 		deed->value = effect->reply.data_bytes == 8 ? value : 0;
-		deed->resumed = told && told->resumed;
+		/* A RESUME that reached nobody: the daemon found the table running. */
+		deed->resumed =
+		    (told && told->resumed) || sim->nodes[number].devices[asked->log].resume_unheard;
 		break;
 	case ULOG_IN_SYNC:
 		if (!told || asked->region >= SIM_REGIONS)

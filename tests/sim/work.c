@@ -269,6 +269,8 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 		  ulog_type_name(out->complaint.request), out->complaint.region, out->complaint.error);
 	if (out->complaint.kind == KERNEL_RESUME_FAILED || out->complaint.kind == KERNEL_LOG_FAILURE)
 		device->reload_wanted = true;
+	if (out->complaint.kind == KERNEL_CALL_FAILED && out->complaint.request == ULOG_RESUME)
+		device->resume_unheard = true;
 	if (out->complaint.kind == KERNEL_WRITE_ONE_LEG)
 		device->one_leg = true;
 	if (out->complaint.kind == KERNEL_RESUME_FAILED)
