@@ -41,6 +41,7 @@ class Round:
         self.begin = begin
         self.ready = {node: begin for node in nodes}
         self.detection = None  # seconds until corosync had noticed
+        self.back = self.joined = None  # when dead nodes were booted again, and when corosync had taken them in
         self.allowed = None  # what the kernels may say
         self.victims = []
 
@@ -121,20 +122,28 @@ class Driver:
                     pass  # what stands still may hold this up too
 
     def figures(self, nodes):
-        """Detection, and how long the writes of these nodes waited, from what the writers have recorded."""
-        begin, stall, beyond = self.round.begin, 0.0, 0.0
-        writes = {node.number: [done for *_, done in self.load.entries(node)] for node in nodes}
+        """How long the writes of these nodes waited: a dict for the fault, and one for the return of dead nodes."""
+        fault = self.round
+        if fault.back is None:
+            return [self._sample(fault.kind, nodes, fault.begin, None, fault.ready)]
+        back = dict.fromkeys(nodes, fault.joined)
+        return [
+            self._sample(fault.kind, nodes, fault.begin, fault.back, fault.ready),
+            self._sample("dead node comes back", nodes, fault.back, None, back),
+        ]
+
+    def _sample(self, kind, nodes, begin, until, ready):
+        """Writes that began before `until` and ended after `begin`. From ready[node] on a node had to go on."""
+        stall, beyond, writes = 0.0, 0.0, {}
         for node in nodes:
-            for _, _, start, done in self.load.entries(node):
-                if done <= begin:
-                    continue
-                waited = self._waited(max(start, begin), done)
-                stall = max(stall, waited)
-                beyond = max(beyond, self._waited(max(start, self.round.ready[node]), done))
-        return {
-            "kind": self.round.kind, "fault": begin, "noticed": self.round.detection, "stall": stall, "beyond": beyond,
-            "known": max((self.round.ready[node] for node in nodes), default=begin), "writes": writes,
-        }  # fmt: skip
+            entries = self.load.entries(node)
+            writes[node.number] = [done for *_, done in entries]
+            for _, _, start, done in entries:
+                if done > begin and (until is None or start < until):
+                    stall = max(stall, self._waited(max(start, begin), done))
+                    beyond = max(beyond, self._waited(max(start, ready[node]), done))
+        known = max((ready[node] for node in nodes), default=begin)
+        return {"kind": kind, "fault": begin, "stall": stall, "beyond": beyond, "known": known, "writes": writes}
 
     def _waited(self, begin, end):
         return max(0.0, end - begin - self.cluster.frozen_seconds(begin, end))
@@ -229,14 +238,20 @@ class Driver:
                 raise CheckError(f"{by.name}: {node.name} is not known dead: {status}")
             time.sleep(POLL_SECONDS)
 
-    def _nodes_back(self, nodes):
-        """Boots nodes and brings them to where they were; all boot at the same time."""
+    def _nodes_back(self, nodes, gone_on=True):
+        """Boots nodes and brings them to where they were; all boot at the same time.
+
+        gone_on: the others had written meanwhile, so what waits from now on waits for their return."""
+        back = time.time()
         for node in nodes:
             node.boot()
         for node in nodes:
             node.boot_wait()
         self.cluster.corosync_start(*nodes)
         self.cluster.quorum_wait()
+        if gone_on:
+            self.round.back = back
+            self.round.joined = self.cluster.membership_wait(nodes, back)
         for node in nodes:
             self.mirror.layers_create(node)
             self.daemons[node] = Daemon(node, fencing="none", options=self.options)
@@ -272,7 +287,7 @@ class Driver:
         checks.check_dirt_known(self.mirror)
         self.round.noticed(self.cluster.membership_wait(survivors, self.round.begin), survivors)
         self._pause_random(0, 2)
-        self._nodes_back(victims)
+        self._nodes_back(victims, gone_on=False)
         self.round.ready_at(time.time(), survivors)
         self.round.allowed = ASKED_AGAIN
 
@@ -285,7 +300,7 @@ class Driver:
         self._pause_random(0, 0.5)
         self._nodes_kill([second])
         checks.check_dirt_known(self.mirror)
-        self._nodes_back([first, second])
+        self._nodes_back([first, second], gone_on=False)
         self.round.ready_at(time.time(), survivors)
         self.round.allowed = ASKED_AGAIN
 
@@ -293,7 +308,7 @@ class Driver:
         victims = self._victims(3)
         self._nodes_kill(victims)
         checks.check_dirt_known(self.mirror)
-        self._nodes_back(victims)
+        self._nodes_back(victims, gone_on=False)
 
     def node_paused(self):
         """Shorter than corosync's token: nobody is thrown out."""
