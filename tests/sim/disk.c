@@ -21,9 +21,44 @@ int disk_log_find(const struct sim *sim, const char *uuid)
 	return -1;
 }
 
+static void log_fill(struct sim *sim, struct sim_log *log)
+{
+	memset(log->image, 0xa5, sizeof(log->image));
+	memset(log->image, 0, SECTOR);
+	memcpy(log->durable_image, log->image, sizeof(log->image));
+	for (unsigned region = 0; region < log->region_count; region++)
+		for (unsigned block = 0; block < SIM_BLOCKS; block++) {
+			log->expected[region][block].values[0] = 1;
+			log->expected[region][block].count = 1;
+			for (unsigned leg = 0; leg < SIM_LEGS; leg++) {
+				uint64_t value = leg && !log->nosync ? 2 + sim_below(sim, 2) : 1;
+				log->legs[leg][region][block] =
+				    (struct block){.visible = value, .durable = value};
+			}
+		}
+}
+
+/* "disk 8 nosync": the log of a script. */
+static void script_log(struct sim *sim)
+{
+	struct sim_log *log = &sim->logs[0];
+	char type[16] = "", mode[16] = "";
+
+	sscanf(sim->script->log, "%15s %u %15s", type, &log->region_count, mode);
+	snprintf(log->uuid, sizeof(log->uuid), "LVM-0");
+	log->disk = !strcmp(type, "disk");
+	log->nosync = !strcmp(mode, "nosync");
+	log->handle_errors = true;
+	log_fill(sim, log);
+}
+
 void disk_init(struct sim *sim)
 {
 	sim->log_count = (unsigned)sim_between(sim, 1, SIM_LOGS);
+	if (sim->script) {
+		script_log(sim);
+		return;
+	}
 	for (unsigned i = 0; i < sim->log_count; i++) {
 		struct sim_log *log = &sim->logs[i];
 
@@ -34,19 +69,7 @@ void disk_init(struct sim *sim)
 		log->handle_errors =
 		    (sim->options.seed / 8 + i) % 4 || !(sim->options.faults & (1u << FAULT_SILENT));
 		log->region_count = (unsigned)sim_between(sim, 2, sim_chance(sim, 70) ? 12 : SIM_REGIONS);
-		memset(log->image, 0xa5, sizeof(log->image));
-		memset(log->image, 0, SECTOR);
-		memcpy(log->durable_image, log->image, sizeof(log->image));
-		for (unsigned region = 0; region < log->region_count; region++)
-			for (unsigned block = 0; block < SIM_BLOCKS; block++) {
-				log->expected[region][block].values[0] = 1;
-				log->expected[region][block].count = 1;
-				for (unsigned leg = 0; leg < SIM_LEGS; leg++) {
-					uint64_t value = leg && !log->nosync ? 2 + sim_below(sim, 2) : 1;
-					log->legs[leg][region][block] =
-					    (struct block){.visible = value, .durable = value};
-				}
-			}
+		log_fill(sim, log);
 	}
 }
 
@@ -78,6 +101,7 @@ void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *
 		sim->nodes[node].die_at_write = false;
 	}
 	if (out->type == KERNEL_LEG_READ && out->leg.copy && !out->leg.block) {
+		story(sim, node, "kernel: recovery copies region %u", (unsigned)out->leg.region);
 		observe_copy(sim, node, (unsigned)log, out->leg.region);
 		sim->logs[log].copier[out->leg.region] = node;
 	}
@@ -137,6 +161,8 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event)
 		if (!fails)
 			block_write(log, out->leg.leg, out->leg.region, out->leg.block, out->leg.tag,
 				    event->node);
+		if (!out->leg.copy)
+			story(sim, event->node, "the write is on leg %u", out->leg.leg);
 		if (!out->leg.copy)
 			log->writes[event->node][out->leg.region]--;
 		else if (out->leg.block == SIM_BLOCKS - 1)
@@ -228,6 +254,7 @@ static void repair_begin(struct sim *sim, unsigned node, unsigned log, const str
 			 (unsigned long long)effect->repair.sectors);
 	observe_copy(sim, node, log, region);
 	sim_trace(sim, node, "repair of region %u begins", region);
+	story(sim, node, "repair: copies region %u from the first leg to the others", region);
 	sim->logs[log].copier[region] = node;
 	repair_plan(sim, node, log, region, 0, effect->log, effect->token,
 		    sim->nodes[node].daemon_generation);
@@ -297,6 +324,7 @@ static void device_write_done(struct sim *sim, const struct sim_event *event)
 	if (event->d == node->daemon_generation && node->core && sim->options.mutant != MUTANT_WRITE_EARLY)
 		io_answer(sim, event->node, EVENT_DEVICE_WRITTEN, (uint32_t)event->b, event->c,
 			  broken ? -EIO : 0);
+	story_device(sim, event->node, event->a & 0xff, true);
 	group_watches_check(sim);
 }
 
@@ -307,6 +335,7 @@ static void device_write_begin(struct sim *sim, unsigned node, unsigned log, con
 	       from = 0;
 
 	observe_device_write(sim, node, log);
+	story_device(sim, node, log, false);
 	sim->logs[log].device_writes[node]++;
 	event = sim_plan(
 	    sim, SIM_DEVICE_WRITE, node,
@@ -427,10 +456,11 @@ void disk_node_dies(struct sim *sim, unsigned node)
 		if (event->node != node || event->generation != sim->nodes[node].boot_generation)
 			continue;
 		if (event->type == SIM_LEG && event->leg.type == KERNEL_LEG_WRITE &&
-		    !leg_op_fails(sim, event) && sim_chance(sim, 50))
+		    !leg_op_fails(sim, event) && (sim->script ? !event->leg.leg.leg : sim_chance(sim, 50))) {
 			block_write(&sim->logs[event->a], event->leg.leg.leg, event->leg.leg.region,
 				    event->leg.leg.block, event->leg.leg.tag, node);
-		else if (event->type == SIM_DEVICE_WRITE)
+			story(sim, node, "the write is on leg %u", event->leg.leg.leg);
+		} else if (event->type == SIM_DEVICE_WRITE)
 			device_write_land(sim, event, true);
 	}
 	/* What it had written has reached the disks: the path's cache is of no use without the node. */

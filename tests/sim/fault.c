@@ -83,6 +83,8 @@ static void node_kill(struct sim *sim, unsigned node)
 	if (!sim->nodes[node].up)
 		return;
 	host_die(sim, node);
+	if (sim->script)
+		return;
 	sim_plan(sim, SIM_NODE_BOOT, node, sim_between(sim, 200 * MS, 30 * SECOND));
 }
 

@@ -166,6 +166,8 @@ void group_order(struct sim *sim, struct sim_event *event)
 			abort();
 	}
 	ring->digests[ring->count] = 0;
+	if (event->a == ITEM_MESSAGE)
+		story_message(sim, event->node, event->bytes, event->b);
 	item = &ring->items[ring->count++];
 	*item = (struct ring_item){.kind = (enum item_kind)event->a,
 				   .sender = event->node,
@@ -349,8 +351,19 @@ static void fence_lost(struct sim *sim, const struct ring_model *ring, uint32_t 
 	}
 }
 
+static const char *nodes_text(uint32_t nodes, char text[64])
+{
+	size_t used = 0;
+
+	for (unsigned node = 1; node <= SIM_NODES; node++)
+		if (nodes & bit(node))
+			used += (size_t)snprintf(text + used, 64 - used, " %u", node);
+	return text;
+}
+
 static void ring_form(struct sim *sim, uint32_t nodes)
 {
+	char text[64] = "";
 	struct ring_model *olds[SIM_NODES], *fresh;
 	uint32_t daemons = 0, before = 0;
 	unsigned old_count = 0;
@@ -404,6 +417,7 @@ static void ring_form(struct sim *sim, uint32_t nodes)
 	}
 	sim_trace(sim, 0, "ring %llu: nodes %x daemons %x %s", (unsigned long long)fresh->seq, nodes, daemons,
 		  fresh->quorate ? "quorate" : "inquorate");
+	story(sim, 0, "a ring forms: nodes%s", nodes_text(nodes, text));
 	if (fresh->quorate)
 		fence_lost(sim, fresh, before & ~nodes);
 }
@@ -525,8 +539,10 @@ void group_fence(struct sim *sim, const struct sim_event *event)
 	}
 	if (target->up && !(judge->ring->nodes & bit(event->node))) {
 		sim_trace(sim, event->node, "is fenced");
+		story(sim, event->node, "is fenced");
 		host_die(sim, event->node);
-		sim_plan(sim, SIM_NODE_BOOT, event->node, sim_between(sim, 2 * SECOND, 30 * SECOND));
+		if (!sim->script)
+			sim_plan(sim, SIM_NODE_BOOT, event->node, sim_between(sim, 2 * SECOND, 30 * SECOND));
 	}
 	target->fenced_boot = event->b;
 	group_watches_check(sim);

@@ -154,6 +154,8 @@ void host_daemon_input(struct sim *sim, struct sim_event *event, bool *ret_kept)
 	node->cpg_pending -= input->from_cpg;
 	node->quorum_pending -= input->from_quorum;
 	trace_input(sim, event->node, &input->event);
+	if (input->event.type == EVENT_NODE_DEAD)
+		story(sim, event->node, "fencing: node %u is dead", (unsigned)input->event.node_dead.node);
 	if (input->event.type == EVENT_QUORUM)
 		node->quorate_told = input->quorate;
 	if (input->event.type == EVENT_FENCE_HELD && !node->up)
@@ -266,6 +268,7 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	node->watch_count = 0;
 	node->quorate_told = false;
 	sim_trace(sim, number, "daemon starts");
+	story(sim, number, "the daemon starts");
 	tell_run_logs(sim, number);
 	post_tables(sim, number);
 	group_daemon_joins(sim, number);
@@ -289,6 +292,7 @@ void host_daemon_kill(struct sim *sim, unsigned number)
 	if (!node->core)
 		return;
 	sim_trace(sim, number, "daemon dies");
+	story(sim, number, "the daemon dies");
 	core_free(node->core);
 	node->core = NULL;
 	node->listening = false;
@@ -529,6 +533,7 @@ static void perform_reply(struct sim *sim, unsigned number, const struct effect 
 
 	if (mutate_reply(sim, number, effect, data))
 		return;
+	story_reply(sim, number, effect);
 	observe_reply(sim, number, effect);
 	event = sim_plan(sim, SIM_REPLY, number, sim_latency(sim, 30 * US));
 	event->generation = sim->nodes[number].boot_generation;
@@ -613,7 +618,10 @@ static void perform(struct sim *sim, unsigned number, const struct effect *effec
 	case EFFECT_RUN_META:
 	case EFFECT_RUN_BITS:
 	case EFFECT_RUN_DROP: perform_run(sim, number, effect); break;
-	case EFFECT_LOG: sim_trace(sim, number, "| %s", effect->log_line.text); break;
+	case EFFECT_LOG:
+		sim_trace(sim, number, "| %s", effect->log_line.text);
+		story(sim, number, "log: %s", effect->log_line.text);
+		break;
 	case EFFECT_STOPPED: break;
 	}
 }
@@ -675,6 +683,7 @@ static void send_to_daemon(struct sim *sim, unsigned number, const struct kernel
 		return;
 	}
 	observe_request(sim, number, out);
+	story_request(sim, number, out);
 	if (sim->options.mutant == MUTANT_CLEAR_FORGED && out->send.type == ULOG_MARK_REGION &&
 	    sim_below(sim, 20) == 0) {
 		input = host_input(EVENT_KERNEL);
@@ -772,6 +781,7 @@ void host_die(struct sim *sim, unsigned number)
 	if (!node->up)
 		return;
 	sim_trace(sim, number, "dies");
+	story(sim, number, "the node dies");
 	disk_node_dies(sim, number);
 	work_node_dies(sim, number);
 	node->up = false;

@@ -17,11 +17,13 @@ static const char usage[] =
     "       simulate --seeds=A..B [--jobs=J] [--nodes=N] [--steps=K] [--faults=LIST]\n"
     "       simulate --mutants=SEEDS [--jobs=J]\n"
     "       simulate --shrink --seed=S [--faults=LIST]\n"
+    "       simulate --script=FILE\n"
     "\n"
     "  --nodes=N      1 to 16 nodes; without it the seed says how many\n"
     "  --steps=K      events before the faults stop (20000)\n"
     "  --faults=LIST  none, all, or of kill pause node partition corosync power device memory life\n"
     "                 leg silent, separated by commas (all)\n"
+    "  --script=FILE  tell the story of a scenario (golden/)\n"
     "  --trace        one line for each event\n"
     "  --shrink       look for a short run that breaks what this seed breaks\n"
     "  --mutant=NAME  with a deliberate fault (tests/sim/mutant.c)\n"
@@ -307,6 +309,17 @@ static int run_shrink(const struct sim_options *options)
 	return 1;
 }
 
+static int run_script(const char *path)
+{
+	struct script script;
+	int error = script_read(&script, path);
+
+	if (!error)
+		return script_run(&script);
+	fprintf(stderr, "%s: %s\n", path, strerror(-error));
+	return 2;
+}
+
 static int usage_error(void)
 {
 	fputs(usage, stderr);
@@ -316,12 +329,19 @@ static int usage_error(void)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 'S'},
-	    {"nodes", required_argument, NULL, 'n'},  {"steps", required_argument, NULL, 'k'},
-	    {"faults", required_argument, NULL, 'f'}, {"trace", no_argument, NULL, 't'},
-	    {"jobs", required_argument, NULL, 'j'},   {"shrink", no_argument, NULL, 'x'},
-	    {"mutant", required_argument, NULL, 'm'}, {"mutants", required_argument, NULL, 'M'},
-	    {"help", no_argument, NULL, 'h'},	      {NULL, 0, NULL, 0},
+	    {"seed", required_argument, NULL, 's'},
+	    {"seeds", required_argument, NULL, 'S'},
+	    {"nodes", required_argument, NULL, 'n'},
+	    {"steps", required_argument, NULL, 'k'},
+	    {"faults", required_argument, NULL, 'f'},
+	    {"trace", no_argument, NULL, 't'},
+	    {"jobs", required_argument, NULL, 'j'},
+	    {"shrink", no_argument, NULL, 'x'},
+	    {"mutant", required_argument, NULL, 'm'},
+	    {"mutants", required_argument, NULL, 'M'},
+	    {"script", required_argument, NULL, 'r'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	struct sim_options options = {.seed = 1, .steps = 20000, .faults = (1u << FAULT_KINDS) - 1};
 	uint64_t first = 0, last = 0, mutant_seeds = 0;
@@ -350,6 +370,7 @@ int main(int argc, char **argv)
 			options.mutant = (enum mutant)mutant_find(optarg);
 			break;
 		case 'x': shrink = true; break;
+		case 'r': return run_script(optarg);
 		case 'M': mutant_seeds = strtoull(optarg, NULL, 0); break;
 		case 'j': jobs = (unsigned)strtoul(optarg, NULL, 0); break;
 		case 'h': fputs(usage, stdout); return 0;

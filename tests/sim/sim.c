@@ -38,7 +38,7 @@ uint64_t sim_random(struct sim *sim)
 
 uint64_t sim_below(struct sim *sim, uint64_t end)
 {
-	return end ? sim_random(sim) % end : 0;
+	return end && !sim->script ? sim_random(sim) % end : 0;
 }
 
 uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high)
@@ -48,7 +48,7 @@ uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high)
 
 bool sim_chance(struct sim *sim, unsigned percent)
 {
-	return sim_below(sim, 100) < percent;
+	return !sim->script && sim_below(sim, 100) < percent;
 }
 
 /* Mostly near the typical value, sometimes much longer. */
@@ -56,6 +56,8 @@ uint64_t sim_latency(struct sim *sim, uint64_t typical_ns)
 {
 	uint64_t ns = typical_ns / 2 + sim_below(sim, typical_ns);
 
+	if (sim->script)
+		return typical_ns;
 	return sim_below(sim, 50) ? ns : ns * (2 + sim_below(sim, 30));
 }
 
@@ -251,6 +253,7 @@ static void sim_dispatch(struct sim *sim, struct sim_event *event, bool *ret_kep
 	case SIM_COROSYNC_START:
 	case SIM_DEVICE_MEND:
 	case SIM_LEG_MEND: fault_event(sim, event); break;
+	case SIM_SCRIPT: script_do(sim, event); break;
 	case SIM_SETTLE:
 		work_repair_tables(sim);
 		sim->settle_look = true;
@@ -291,11 +294,14 @@ static void sim_setup(struct sim *sim)
 	sim->node_count = sim->options.nodes ? sim->options.nodes : (unsigned)sim_between(sim, 1, 5);
 	sim->two_node = sim->node_count == 2 && sim_chance(sim, 50);
 	sim->fence_delay_ns = sim_between(sim, 100 * MS, 20 * SECOND);
+	if (sim->script)
+		script_setup(sim);
 	disk_init(sim);
 	for (unsigned node = 1; node <= sim->node_count; node++) {
 		sim->nodes[node].id = node;
 		TAILQ_INIT(&sim->nodes[node].held);
-		host_boot(sim, node);
+		if (!sim->script)
+			host_boot(sim, node);
 	}
 	fault_start(sim);
 }
@@ -328,6 +334,7 @@ bool sim_run(const struct sim_options *options, struct sim *sim)
 
 	memset(sim, 0, sizeof(*sim));
 	sim->options = *options;
+	sim->script = options->script;
 	sim->failure = &failure;
 	if (setjmp(failure) == 0) {
 		sim_setup(sim);

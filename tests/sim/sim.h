@@ -26,6 +26,7 @@
 #include "daemon/core/core.h"
 #include "tests/model/kernel.h"
 #include "tests/sim/mutant.h"
+#include "tests/sim/script.h"
 
 #define SIM_NODES	   16
 #define SIM_LOGS	   2
@@ -78,7 +79,8 @@ enum sim_event_type {
 	SIM_COROSYNC_START,
 	SIM_DEVICE_MEND,
 	SIM_LEG_MEND,
-	SIM_SETTLE /* after all faults: is everything quiet? */
+	SIM_SCRIPT, /* a line of a script */
+	SIM_SETTLE  /* after all faults: is everything quiet? */
 };
 
 struct input {
@@ -308,10 +310,12 @@ struct sim_options {
 	uint32_t faults; /* mask of 1 << enum fault_kind */
 	bool trace;
 	enum mutant mutant;
+	const struct script *script; /* borrowed; NULL: a random run */
 };
 
 struct sim {
 	struct sim_options options;
+	const struct script *script; /* NULL: a random run */
 	uint64_t random[4];
 	uint64_t now_ns, order, steps;
 	struct sim_event **heap;
@@ -403,6 +407,7 @@ void disk_event(struct sim *sim, struct sim_event *event);
 int disk_log_find(const struct sim *sim, const char *uuid);
 
 /* work.c */
+void work_io(struct sim *sim, unsigned node, unsigned log, unsigned region, bool write);
 void work_start(struct sim *sim, unsigned node);
 void work_do(struct sim *sim, unsigned node);
 void work_bio_done(struct sim *sim, unsigned node, const struct kernel_output *out);

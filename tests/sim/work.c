@@ -51,16 +51,13 @@ void work_may_read(struct expected *expected, uint64_t value)
 		expect_possible(expected, value);
 }
 
-static void io_submit(struct sim *sim, struct sim_node *node, unsigned number)
+static void bio_submit(struct sim *sim, struct sim_node *node, unsigned number, unsigned region,
+		       unsigned block, bool write)
 {
 	struct sim_device *device = &node->devices[number];
 	struct sim_log *log = &sim->logs[number];
 	struct user_bio *bio = bio_find(node, 0);
-	unsigned region =
-	    (unsigned)sim_below(sim, sim_chance(sim, 50) ? (log->region_count + 3) / 4 : log->region_count);
-	unsigned block = (unsigned)sim_below(sim, SIM_BLOCKS);
 	struct expected *expected = &log->expected[region][block];
-	bool write = sim_chance(sim, 70);
 	struct kernel_bio submit = {.region = region, .block = block};
 
 	if (!bio || expected->locked || (write && expected->readers))
@@ -84,6 +81,20 @@ static void io_submit(struct sim *sim, struct sim_node *node, unsigned number)
 	host_kernel_soon(sim, node->id);
 }
 
+static void io_submit(struct sim *sim, struct sim_node *node, unsigned number)
+{
+	unsigned count = sim->logs[number].region_count;
+	unsigned region = (unsigned)sim_below(sim, sim_chance(sim, 50) ? (count + 3) / 4 : count);
+	unsigned block = (unsigned)sim_below(sim, SIM_BLOCKS);
+
+	bio_submit(sim, node, number, region, block, sim_chance(sim, 70));
+}
+
+void work_io(struct sim *sim, unsigned node, unsigned log, unsigned region, bool write)
+{
+	bio_submit(sim, &sim->nodes[node], log, region, 0, write);
+}
+
 static unsigned device_log(const struct sim *sim, const struct sim_node *node, unsigned device)
 {
 	unsigned log = 0;
@@ -104,6 +115,8 @@ void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output 
 		return;
 	sim_trace(sim, number, "user's bio %llu is done: %d", (unsigned long long)out->bio.id,
 		  out->bio.error);
+	story(sim, number, "the %s of region %u is done%s", bio->tag ? "write" : "read", bio->region,
+	      out->bio.error ? ": error" : "");
 	expected = &sim->logs[bio->log].expected[bio->region][bio->block];
 	bio->id = 0;
 	if (bio->tag) {
@@ -271,6 +284,7 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 		device->reload_wanted = true;
 	if (out->complaint.kind == KERNEL_CALL_FAILED && out->complaint.request == ULOG_RESUME)
 		device->resume_unheard = true;
+	story(sim, number, "kernel: %s", kernel_complaint_name(out->complaint.kind));
 	if (out->complaint.kind == KERNEL_WRITE_ONE_LEG)
 		device->one_leg = true;
 	if (out->complaint.kind == KERNEL_RESUME_FAILED)
@@ -349,7 +363,7 @@ void work_do(struct sim *sim, unsigned number)
 			device->looked_at = true;
 			command_start(sim, node, log, KERNEL_STATUS);
 		}
-		if (sim->settling || !usable)
+		if (sim->settling || sim->script || !usable)
 			continue;
 		if (device->stage != TABLE_ACTIVE && !sim_chance(sim, 20))
 			continue;
