@@ -157,7 +157,6 @@ static void clearing_add(struct log *log, struct region_set *regions)
 {
 	/* Only what others have heard of can be taken back; what is pending still has not been sent at all.
 	 */
-	region_set_subtract(regions, &log->fail_pending);
 	region_set_subtract(&log->pending, regions);
 	region_set_intersect(regions, &log->announced);
 	region_set_subtract(&log->announced, regions);
@@ -166,7 +165,7 @@ static void clearing_add(struct log *log, struct region_set *regions)
 
 void marks_flushed(struct core *core, struct log *log, int error)
 {
-	struct region_set unheard = {0};
+	struct region_set unheard = {0}, failing = {0};
 
 	log->legs_busy = false;
 	if (error) {
@@ -186,6 +185,12 @@ void marks_flushed(struct core *core, struct log *log, int error)
 			 -error);
 		return;
 	}
+	/* The mark that a leg failure is to be told with is not cleared before. */
+	region_set_copy(&failing, &log->flushing);
+	region_set_intersect(&failing, &log->fail_pending);
+	region_set_union_with(&log->linger_young, &failing);
+	region_set_subtract(&log->flushing, &failing);
+	region_set_fini(&failing);
 	/* Marked and cleared before anything was sent: the persistent bit goes, nobody else knows of it. */
 	region_set_copy(&unheard, &log->flushing);
 	region_set_intersect(&unheard, &log->pending);

@@ -507,6 +507,17 @@ struct world_log *world_apply(struct world *world, node_id_t sender, const struc
 	}
 }
 
+/* Nobody remembers the log's generation. Where regions are failed, the speaker's tables are taken for older
+ * than that: at worst one is reloaded that need not be. */
+static void generation_found(struct world_log *log, const struct speech *speech)
+{
+	uint64_t older = region_set_is_empty(&speech->failed) ? 0 : 1;
+
+	for (unsigned i = 0; i < speech->instance_count; i++)
+		if (speech->instances[i].failure_generation + older > log->failure_generation)
+			log->failure_generation = speech->instances[i].failure_generation + older;
+}
+
 static void speech_merge(struct world_log *log, const struct speech *speech)
 {
 	struct region_set told;
@@ -522,6 +533,7 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 		region_set_union_with(&told, &speech->ghosts);
 		region_set_subtract(&told, &log->unsynced);
 		region_set_union_with(&log->ghosts, &told);
+		generation_found(log, speech);
 	}
 	/* A failed leg that only this node could tell of: its message was lost with its part of the cluster.
 	 */
@@ -545,9 +557,7 @@ static void log_found_by_speech(struct world_log *log, const struct speech *spee
 	region_set_subtract(&log->unsynced, &speech->failed);
 	region_set_copy(&log->ghosts, &speech->ghosts);
 	region_set_copy(&log->failed, &speech->failed);
-	for (unsigned i = 0; i < speech->instance_count; i++)
-		if (speech->instances[i].failure_generation > log->failure_generation)
-			log->failure_generation = speech->instances[i].failure_generation;
+	generation_found(log, speech);
 	log->repair_barred = !region_set_is_empty(&log->failed);
 	/* A table without memory was here first, and waited for the log device. */
 	if (world_log_tainted(log))
