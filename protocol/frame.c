@@ -16,7 +16,7 @@ static const char *const record_names[RECORD_TYPE_END] = {
     [RECORD_WANT] = "WANT",	      [RECORD_CLAIM] = "CLAIM",
     [RECORD_RELEASE] = "RELEASE",     [RECORD_NODE_DOWN] = "NODE_DOWN",
     [RECORD_NODE_DEAD] = "NODE_DEAD", [RECORD_WRITER_FAILED] = "WRITER_FAILED",
-    [RECORD_LEAVING] = "LEAVING",
+    [RECORD_LEAVING] = "LEAVING",     [RECORD_WRITER_AGAIN] = "WRITER_AGAIN",
 };
 
 const char *record_type_name(enum record_type type)
@@ -231,6 +231,7 @@ static const uint16_t record_fields[RECORD_TYPE_END] = {
     [RECORD_NODE_DEAD] = FIELD_NODE | FIELD_BOOT,
     [RECORD_WRITER_FAILED] = FIELD_LOG,
     [RECORD_LEAVING] = FIELD_LOG | FIELD_LUID,
+    [RECORD_WRITER_AGAIN] = FIELD_LOG,
 };
 
 static void fields_encode(struct bytes_writer *writer, const struct record *record)

@@ -293,6 +293,8 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 		    instance->suspend_deadline_ns > core->now_ns)
 			due = earlier(due, instance->suspend_deadline_ns);
 	/* Asked of every log after each step: idle ones are not even looked up. */
+	if (core->active)
+		due = earlier(due, log->device_retry_ns);
 	if (!core->active ||
 	    (!cleans && log->repair_retry_ns == UINT64_MAX && log->repair_hold_ns <= core->now_ns))
 		return due;

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A log device that failed is tried again after this long, when a write waits for it. */
+#define DEVICE_RETRY_NS (5 * NS_PER_S)
+
 void device_init(struct device *device)
 {
 	memset(device, 0, sizeof(*device));
@@ -330,7 +333,8 @@ static void writer_tick(struct core *core, struct log *log, struct world_log *wo
 {
 	struct device *device = &log->device;
 
-	/* The role was given up and given back in one go, or the whole log ended and began: it begins anew. */
+	/* The role was given up and given back in one go, or the whole log ended and began: it begins anew.
+	 */
 	if (!world->writer_loaded && device->state == DEVICE_IDLE &&
 	    (device->merged || device->told_number != world->number))
 		device_close(core, log);
@@ -350,11 +354,25 @@ static void writer_tick(struct core *core, struct log *log, struct world_log *wo
 	device_commit(core, log, world);
 }
 
+/* A table that is told of no error can neither be suspended nor reloaded while its FLUSH waits: the way out
+ * is that the device comes back. */
+void device_retry(struct core *core, struct log *log)
+{
+	if (log->device_retry_ns == UINT64_MAX) {
+		log->device_retry_ns = core->now_ns + DEVICE_RETRY_NS;
+	} else if (core->now_ns >= log->device_retry_ns) {
+		send_add(core, RECORD_WRITER_AGAIN, log->uuid);
+		log->device_retry_ns = UINT64_MAX;
+	}
+}
+
 void device_tick(struct core *core, struct log *log)
 {
 	struct world_log *world = log_world(core, log);
 	bool role = world && world->writer == core->config.node;
 
+	if (!world || !world->device_dead || !core->active)
+		log->device_retry_ns = UINT64_MAX;
 	if (world && !role)
 		log->device.failed = false;
 	if (role && core->active && device_constructor(log))

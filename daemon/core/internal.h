@@ -163,6 +163,7 @@ struct log {
 	uint64_t repair_hold_ns;  /* no new claim until then: a copy failed */
 
 	struct device device;
+	uint64_t device_retry_ns; /* the dead log device is tried again, UINT64_MAX: nobody waits for it */
 };
 TAILQ_HEAD(logs, log);
 
@@ -361,6 +362,7 @@ void repair_finished(struct core *core, struct log *log, int error);
 
 /* device.c */
 void device_tick(struct core *core, struct log *log);
+void device_retry(struct core *core, struct log *log); /* a write waits for a dead log device */
 void device_read_done(struct core *core, struct log *log, const struct event *event);
 void device_written(struct core *core, struct log *log, int error);
 void device_note_dirty(struct core *core, struct log *log, const struct region_set *regions);

@@ -196,10 +196,12 @@ static void flush_answer(struct core *core, struct log *log, struct waiting *wai
 
 	if (log->batch_committed >= waiting->batch && core->active)
 		waiting_reply(core, log, waiting, 0);
-	/* A table without handle_errors writes all the same (hazard A13): for it, no answer is the only one.
-	 */
 	else if (world && core->active && world->device_dead && log->handles_errors)
 		waiting_reply(core, log, waiting, -EIO);
+	/* A table without handle_errors writes all the same (hazard A13): for it, no answer is the only one.
+	 */
+	else if (world && core->active && world->device_dead)
+		device_retry(core, log);
 }
 
 static bool instance_running(const struct instance *instance)

@@ -54,6 +54,7 @@ struct log *log_get(struct core *core, const char *uuid)
 	log->linger_due_ns = UINT64_MAX;
 	log->copied_due_ns = UINT64_MAX;
 	log->repair_retry_ns = UINT64_MAX;
+	log->device_retry_ns = UINT64_MAX;
 	device_init(&log->device);
 	TAILQ_INSERT_TAIL(&core->logs, log, entry);
 	return log;

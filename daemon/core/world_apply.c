@@ -481,6 +481,10 @@ static struct world_log *apply_to_log(struct world *world, node_id_t sender, con
 	case RECORD_RELEASE: apply_release(log, sender, record); break;
 	case RECORD_WRITER_FAILED: apply_writer_failed(world, log, participant); break;
 	case RECORD_LEAVING: apply_leaving(log, participant, record); break;
+	case RECORD_WRITER_AGAIN:
+		participant->device_failed = false;
+		world_log_assign_roles(world, log);
+		break;
 	default: break; /* COMMIT, ACK, WANT: no state */
 	}
 	return log;

@@ -268,6 +268,10 @@ static void test_no_error_for_who_ignores_it(void **state)
 	flush = small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0);
 	small_advance(cluster, 10000000000);
 	assert_waits(cluster, 1, flush);
+	cluster->nodes[1].device_broken = false;
+	small_advance(cluster, 10000000000);
+	assert_answered(cluster, 1, flush);
+	assert_false(device_clean(cluster, 2));
 	cluster_free(cluster);
 }
 
