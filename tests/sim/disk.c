@@ -55,6 +55,8 @@ static void script_log(struct sim *sim)
 void disk_init(struct sim *sim)
 {
 	sim->log_count = (unsigned)sim_between(sim, 1, SIM_LOGS);
+	if (sim->options.small)
+		sim->log_count = 1;
 	if (sim->script) {
 		script_log(sim);
 		return;
@@ -69,6 +71,8 @@ void disk_init(struct sim *sim)
 		log->handle_errors =
 		    (sim->options.seed / 8 + i) % 4 || !(sim->options.faults & (1u << FAULT_SILENT));
 		log->region_count = (unsigned)sim_between(sim, 2, sim_chance(sim, 70) ? 12 : SIM_REGIONS);
+		if (sim->options.small)
+			log->region_count = 2;
 		log_fill(sim, log);
 	}
 }
@@ -162,7 +166,8 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event)
 			block_write(log, out->leg.leg, out->leg.region, out->leg.block, out->leg.tag,
 				    event->node);
 		if (!out->leg.copy)
-			story(sim, event->node, "the write is on leg %u", out->leg.leg);
+			story(sim, event->node, "the write of region %u is on leg %u",
+			      (unsigned)out->leg.region, out->leg.leg);
 		if (!out->leg.copy)
 			log->writes[event->node][out->leg.region]--;
 		else if (out->leg.block == SIM_BLOCKS - 1)
@@ -459,7 +464,8 @@ void disk_node_dies(struct sim *sim, unsigned node)
 		    !leg_op_fails(sim, event) && (sim->script ? !event->leg.leg.leg : sim_chance(sim, 50))) {
 			block_write(&sim->logs[event->a], event->leg.leg.leg, event->leg.leg.region,
 				    event->leg.leg.block, event->leg.leg.tag, node);
-			story(sim, node, "the write is on leg %u", event->leg.leg.leg);
+			story(sim, node, "the write of region %u is on leg %u",
+			      (unsigned)event->leg.leg.region, event->leg.leg.leg);
 		} else if (event->type == SIM_DEVICE_WRITE)
 			device_write_land(sim, event, true);
 	}

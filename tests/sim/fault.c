@@ -93,6 +93,8 @@ static void partition(struct sim *sim)
 	for (unsigned node = 1; node <= sim->node_count; node++)
 		sim->nodes[node].component = (unsigned)sim_below(sim, sim_chance(sim, 20) ? 3 : 2);
 	sim_trace(sim, 0, "the network splits");
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		story(sim, node, "goes to part %u of the network", sim->nodes[node].component);
 	group_reform_soon(sim, sim_between(sim, 50 * MS, 2 * SECOND));
 	sim_plan(sim, SIM_HEAL, 0, sim_between(sim, 100 * MS, 40 * SECOND));
 }
@@ -102,6 +104,7 @@ static void corosync_restart(struct sim *sim, unsigned node)
 	if (!sim->nodes[node].up || !sim->nodes[node].corosync_up)
 		return;
 	sim_trace(sim, node, "corosync stops");
+	story(sim, node, "corosync stops");
 	group_corosync_stop(sim, node);
 	sim_plan(sim, SIM_COROSYNC_START, node, sim_between(sim, 100 * MS, 10 * SECOND))->generation =
 	    sim->nodes[node].boot_generation;
@@ -110,6 +113,7 @@ static void corosync_restart(struct sim *sim, unsigned node)
 static void power_cut(struct sim *sim)
 {
 	sim_trace(sim, 0, "power fails");
+	story(sim, 0, "power fails");
 	disk_power_cut(sim);
 	for (unsigned node = 1; node <= sim->node_count; node++)
 		node_kill(sim, node);
@@ -123,6 +127,7 @@ static void device_break(struct sim *sim, unsigned node)
 		if (all || i == node)
 			sim->nodes[i].device_broken = true;
 	sim_trace(sim, all ? 0 : node, "log device errors");
+	story(sim, all ? 0 : node, "log device: errors");
 	sim_plan(sim, SIM_DEVICE_MEND, 0, sim_between(sim, 100 * MS, 10 * SECOND));
 }
 
@@ -140,6 +145,7 @@ static void leg_break(struct sim *sim, unsigned node)
 		if (all || i == node)
 			sim->nodes[i].leg_broken[log][leg] = true;
 	sim_trace(sim, all ? 0 : node, "%s leg %u fails", sim->logs[log].uuid, leg);
+	story(sim, all ? 0 : node, "leg %u fails", leg);
 	mend = sim_plan(sim, SIM_LEG_MEND, 0,
 			sim_chance(sim, 70) ? sim_between(sim, 10 * MS, 5 * SECOND)
 					    : sim_between(sim, 5 * SECOND, 60 * SECOND));
@@ -151,6 +157,7 @@ static void leg_mend(struct sim *sim, unsigned log)
 	for (unsigned i = 1; i <= sim->node_count; i++)
 		memset(sim->nodes[i].leg_broken[log], 0, sizeof(sim->nodes[i].leg_broken[log]));
 	sim_trace(sim, 0, "%s legs are good again", sim->logs[log].uuid);
+	story(sim, 0, "the legs are good again");
 	work_legs_good(sim, log);
 }
 
@@ -208,6 +215,8 @@ static void heal(struct sim *sim)
 	for (unsigned node = 1; node <= sim->node_count; node++)
 		sim->nodes[node].component = 0;
 	sim_trace(sim, 0, "the network is whole again");
+	if (!sim->script)
+		story(sim, 0, "the network is whole again");
 	group_reform_soon(sim, sim_between(sim, 50 * MS, SECOND));
 }
 
@@ -239,6 +248,7 @@ void fault_event(struct sim *sim, const struct sim_event *event)
 void fault_end(struct sim *sim)
 {
 	sim_trace(sim, 0, "no more faults");
+	story(sim, 0, "no more faults");
 	sim->settling = true;
 	sim->settle_until_ns = sim->now_ns + 300 * SECOND;
 	for (unsigned node = 1; node <= sim->node_count; node++)

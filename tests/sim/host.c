@@ -324,6 +324,7 @@ void host_daemon_pause(struct sim *sim, unsigned number, uint64_t ns)
 	if (!node->core || node->paused)
 		return;
 	sim_trace(sim, number, "daemon stops for %.3f s", (double)ns / 1e9);
+	story(sim, number, "the daemon stops for %.3f s", (double)ns / 1e9);
 	node->paused = true;
 	event = sim_plan(sim, SIM_DAEMON_RESUME, number, ns);
 	event->generation = node->daemon_generation;
@@ -338,6 +339,7 @@ void host_daemon_resume(struct sim *sim, unsigned number)
 	if (!node->paused)
 		return;
 	sim_trace(sim, number, "daemon goes on");
+	story(sim, number, "the daemon goes on");
 	node->paused = false;
 	TAILQ_CONCAT(&kept, &node->held, held);
 	while ((event = TAILQ_FIRST(&kept))) {

@@ -25,7 +25,8 @@ static const char usage[] =
     "                 leg silent, separated by commas (all)\n"
     "  --script=FILE  tell the story of a scenario (golden/)\n"
     "  --trace        one line for each event\n"
-    "  --shrink       look for a short run that breaks what this seed breaks\n"
+    "  --small        one log of two regions\n"
+    "  --shrink       look for a short run that breaks what this seed breaks, and tell its end\n"
     "  --mutant=NAME  with a deliberate fault (tests/sim/mutant.c)\n"
     "  --mutants=N    with each deliberate fault in turn: is it found within N seeds?\n"
     "\n"
@@ -240,7 +241,7 @@ static int run_mutants(const struct sim_options *options, uint64_t seeds, unsign
 #define SHRINK_SEEDS 300
 
 /* The shortest run of this configuration, over some seeds, that breaks the guarantee. Returns false when none
- * does. */
+ * is shorter than `best_steps`. */
 static bool shrink_try(struct sim *sim, struct sim_options *options, int guarantee, uint64_t *best_steps)
 {
 	struct sim_options own = *options;
@@ -248,6 +249,7 @@ static bool shrink_try(struct sim *sim, struct sim_options *options, int guarant
 
 	for (uint64_t i = 0; i < SHRINK_SEEDS; i++) {
 		own.seed = options->seed + i;
+		own.limit = *best_steps;
 		if (sim_run(&own, sim) || sim->failure_guarantee != guarantee || sim->steps > *best_steps)
 			continue;
 		*best_steps = sim->steps;
@@ -270,41 +272,61 @@ static void fault_print(uint32_t mask)
 		printf("none");
 }
 
-/* Fewer kinds of faults, fewer nodes, fewer events: whatever still breaks the same guarantee is kept. */
+#define SHRINK_STORY 400 /* events */
+
+/* The command that shows the run, and the end of its story. */
+static void shrink_print(struct sim *sim, struct sim_options *best, int guarantee, uint64_t steps)
+{
+	printf("guarantee %d, %" PRIu64 " events: simulate --trace --seed=%" PRIu64 " --steps=%" PRIu64
+	       " --faults=",
+	       guarantee, steps, best->seed, best->steps);
+	fault_print(best->faults);
+	if (best->nodes)
+		printf(" --nodes=%u", best->nodes);
+	if (best->small)
+		printf(" --small");
+	if (best->mutant)
+		printf(" --mutant=%s", mutant_infos[best->mutant].name);
+	putchar('\n');
+	best->story = true;
+	best->story_from = steps > SHRINK_STORY ? steps - SHRINK_STORY : 0;
+	(void)sim_run(best, sim);
+	printf("%9.4f  guarantee %d is broken: %s\n", (double)sim->now_ns / 1e9, sim->failure_guarantee,
+	       sim->failure_text);
+}
+
+/* One small log, fewer kinds of faults, fewer nodes: whatever breaks the same guarantee sooner is kept. */
 static int run_shrink(const struct sim_options *options)
 {
 	struct sim *sim = sim_new();
-	struct sim_options best = *options;
+	struct sim_options best = *options, less;
 	uint64_t steps;
 	int guarantee;
 
 	if (sim_run(&best, sim)) {
 		printf("seed %" PRIu64 " breaks nothing\n", best.seed);
+		free(sim);
 		return 0;
 	}
 	guarantee = sim->failure_guarantee;
 	steps = sim->steps;
+	less = best;
+	less.small = true;
+	if (shrink_try(sim, &less, guarantee, &steps))
+		best = less;
 	for (unsigned kind = 0; kind < FAULT_KINDS; kind++) {
-		struct sim_options less = best;
-
+		less = best;
 		less.faults &= ~(1u << kind);
 		if (less.faults != best.faults && shrink_try(sim, &less, guarantee, &steps))
 			best = less;
 	}
 	for (unsigned nodes = 1; nodes < 4; nodes++) {
-		struct sim_options less = best;
-
+		less = best;
 		less.nodes = nodes;
 		if ((!best.nodes || nodes < best.nodes) && shrink_try(sim, &less, guarantee, &steps))
 			best = less;
 	}
-	printf("guarantee %d, %" PRIu64 " events: simulate --trace --seed=%" PRIu64 " --steps=%" PRIu64
-	       " --faults=",
-	       guarantee, steps, best.seed, best.steps);
-	fault_print(best.faults);
-	if (best.nodes)
-		printf(" --nodes=%u", best.nodes);
-	putchar('\n');
+	shrink_print(sim, &best, guarantee, steps);
 	free(sim);
 	return 1;
 }
@@ -329,19 +351,13 @@ static int usage_error(void)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-	    {"seed", required_argument, NULL, 's'},
-	    {"seeds", required_argument, NULL, 'S'},
-	    {"nodes", required_argument, NULL, 'n'},
-	    {"steps", required_argument, NULL, 'k'},
-	    {"faults", required_argument, NULL, 'f'},
-	    {"trace", no_argument, NULL, 't'},
-	    {"jobs", required_argument, NULL, 'j'},
-	    {"shrink", no_argument, NULL, 'x'},
-	    {"mutant", required_argument, NULL, 'm'},
-	    {"mutants", required_argument, NULL, 'M'},
-	    {"script", required_argument, NULL, 'r'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
+	    {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'S'},
+	    {"nodes", required_argument, NULL, 'n'},   {"steps", required_argument, NULL, 'k'},
+	    {"faults", required_argument, NULL, 'f'},  {"trace", no_argument, NULL, 't'},
+	    {"jobs", required_argument, NULL, 'j'},    {"shrink", no_argument, NULL, 'x'},
+	    {"small", no_argument, NULL, '1'},	       {"mutant", required_argument, NULL, 'm'},
+	    {"mutants", required_argument, NULL, 'M'}, {"script", required_argument, NULL, 'r'},
+	    {"help", no_argument, NULL, 'h'},	       {NULL, 0, NULL, 0},
 	};
 	struct sim_options options = {.seed = 1, .steps = 20000, .faults = (1u << FAULT_KINDS) - 1};
 	uint64_t first = 0, last = 0, mutant_seeds = 0;
@@ -369,6 +385,7 @@ int main(int argc, char **argv)
 				return usage_error();
 			options.mutant = (enum mutant)mutant_find(optarg);
 			break;
+		case '1': options.small = true; break;
 		case 'x': shrink = true; break;
 		case 'r': return run_script(optarg);
 		case 'M': mutant_seeds = strtoull(optarg, NULL, 0); break;

@@ -17,7 +17,9 @@
 
 static bool told_now(const struct sim *sim)
 {
-	return sim->script && sim->now_ns >= sim->script->from_ns && sim->now_ns <= sim->script->until_ns;
+	if (!sim->script)
+		return sim->options.story && sim->steps >= sim->options.story_from;
+	return sim->now_ns >= sim->script->from_ns && sim->now_ns <= sim->script->until_ns;
 }
 
 static void story_begin(const struct sim *sim, unsigned node)

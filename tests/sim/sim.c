@@ -340,6 +340,8 @@ bool sim_run(const struct sim_options *options, struct sim *sim)
 		sim_setup(sim);
 		while (sim->heap_count && !(sim->settling && !sim->settle_until_ns)) {
 			sim_step(sim);
+			if (options->limit && sim->steps > options->limit)
+				break;
 			if (!sim->settling && sim->steps >= options->steps)
 				fault_end(sim);
 		}

@@ -310,6 +310,10 @@ struct sim_options {
 	uint32_t faults; /* mask of 1 << enum fault_kind */
 	bool trace;
 	enum mutant mutant;
+	bool small;		     /* one log of two regions */
+	uint64_t limit;		     /* give up behind so many events, 0: never */
+	bool story;		     /* tell what happens in the protocol's words ... */
+	uint64_t story_from;	     /* ... from this event on */
 	const struct script *script; /* borrowed; NULL: a random run */
 };
 

@@ -76,6 +76,8 @@ static void bio_submit(struct sim *sim, struct sim_node *node, unsigned number, 
 	} else {
 		expected->readers++;
 	}
+	if (!sim->script)
+		story(sim, node->id, "user: %s region %u", write ? "write" : "read", region);
 	sim_trace(sim, node->id, "user %s %s region %u block %u tag %llu", write ? "writes" : "reads",
 		  log->uuid, region, block, (unsigned long long)submit.tag);
 	host_kernel_soon(sim, node->id);
@@ -179,10 +181,19 @@ static void command_start(struct sim *sim, struct sim_node *node, unsigned numbe
 			 log->nosync ? " nosync" : "");
 	else
 		snprintf(args, sizeof(args), "clustered-core %u", SIM_REGION_SECTORS);
+	static const char *const names[] = {
+	    [KERNEL_LOAD] = "load",	  [KERNEL_CLEAR] = "clear",
+	    [KERNEL_SUSPEND] = "suspend", [KERNEL_SUSPEND_NOFLUSH] = "suspend --noflush",
+	    [KERNEL_RESUME] = "resume",	  [KERNEL_REMOVE] = "remove",
+	    [KERNEL_STATUS] = "status",
+	};
+
 	if (kernel_command(node->kernel, (unsigned)device->number, type, &table,
 			   type == KERNEL_STATUS ? 2 : 1))
 		return;
 	sim_trace(sim, node->id, "dmsetup %s: command %d", log->uuid, (int)type);
+	if (!sim->script)
+		story(sim, node->id, "dmsetup %s", names[type]);
 	if (type == KERNEL_STATUS) {
 		device->status_busy = true;
 	} else {
