@@ -21,8 +21,10 @@
 
 /* Versions of the cluster protocol that this build speaks. A cluster runs the highest that all its daemons
  * speak; a daemon that does not speak the version of a running cluster is refused. */
+#ifndef PROTOCOL_VERSION_MIN /* tests of mixed clusters build daemons of other versions */
 #define PROTOCOL_VERSION_MIN 1
 #define PROTOCOL_VERSION_MAX 1
+#endif
 
 #define FRAME_MAX_BYTES	   (512u * 1024) /* corosync fragments from 1 MiB on */
 #define FRAME_BUDGET_BYTES (64u * 1024)	 /* a sender starts no further record beyond this */
@@ -50,6 +52,7 @@ enum record_type {
 	RECORD_NODE_DEAD,     /* a node is known dead */
 	RECORD_WRITER_FAILED, /* the writer cannot write the log device */
 	RECORD_LEAVING,	      /* an instance has cleared all it can: only its SUSPENDED is left */
+	RECORD_WRITER_AGAIN,  /* writes wait for a dead log device: the sender tries it again */
 	RECORD_TYPE_END
 };
 
