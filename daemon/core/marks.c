@@ -88,7 +88,7 @@ void marks_remove(struct core *core, struct log *log, struct instance *instance,
 	if (!region_set_remove(&instance->held, region))
 		return;
 	run_state_bit(core, log, RUN_HELD, instance->luid, region, false);
-	if (log_holds(log, region))
+	if (log_holds(log, region) && !CORE_MUTANT(CLEAR_ANY_TABLE))
 		return;
 	linger_start(core, log, region);
 	/* Somebody waits to copy it. */
@@ -159,7 +159,8 @@ static void clearing_add(struct log *log, struct region_set *regions)
 	 */
 	region_set_subtract(&log->pending, regions);
 	region_set_intersect(regions, &log->announced);
-	region_set_subtract(&log->announced, regions);
+	if (!CORE_MUTANT(CLEAR_KEEPS))
+		region_set_subtract(&log->announced, regions);
 	region_set_union_with(&log->clearing, regions);
 }
 
@@ -252,7 +253,7 @@ static uint64_t core_log_committed(const struct core *core, const struct world_l
 		 * alone. */
 		if (node && (node->state == NODE_GONE || node->state == NODE_REFUSED))
 			continue;
-		if (it->local_acked < batch)
+		if (it->local_acked < batch && !CORE_MUTANT(NO_ACK))
 			batch = it->local_acked;
 	}
 	return batch;

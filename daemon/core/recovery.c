@@ -114,7 +114,12 @@ static void copied_forget(struct log *log, region_t region)
  * dirty. */
 static void region_failed(struct core *core, struct log *log, region_t region)
 {
+	struct instance *instance;
+
 	copied_forget(log, region);
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		instance->old = true;
+	run_state_meta(core, log);
 	if (region_set_add(&log->failed, region))
 		run_state_bit(core, log, RUN_FAILED, 0, region, true);
 	if (region_set_add(&log->unsynced, region))
@@ -140,7 +145,7 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 	}
 	/* Counts only for the region last handed out (hazard A11), and not once another node's leg has
 	 * failed. */
-	if (own && world && region_set_contains(&world->unsynced, region))
+	if ((own || CORE_MUTANT(STALE_SYNC)) && world && region_set_contains(&world->unsynced, region))
 		region_copied(core, log, region);
 	reply(core, request->seq, request->luid, 0, NULL, 0);
 }
@@ -152,8 +157,10 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 static bool let_through(const struct core *core, const struct world_log *world,
 			const struct instance *instance, region_t region)
 {
-	return core->active && world && region_set_contains(&world->failed, region) &&
-	       instance->failure_generation < world->failure_generation;
+	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
+	const struct world_instance *known = self ? participant_instance(self, instance->luid) : NULL;
+
+	return core->active && known && known->old && region_set_contains(&world->failed, region);
 }
 
 void recovery_remote(struct core *core, struct log *log, struct instance *instance,
@@ -209,7 +216,8 @@ uint64_t recovery_sync_count(const struct core *core, const struct log *log)
 	uint64_t count;
 
 	(void)core;
-	if (region_set_is_empty(&log->ghosts) && region_set_is_empty(&log->failed))
+	if (CORE_MUTANT(GHOSTS_COUNT) ||
+	    (region_set_is_empty(&log->ghosts) && region_set_is_empty(&log->failed)))
 		return log->shape.region_count - region_set_count(&log->unsynced);
 	region_set_copy(&behind, &log->unsynced);
 	region_set_union_with(&behind, &log->ghosts);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define META_VERSION 1
+#define META_VERSION 2
 
 /* The size of the bit files must cover what is set, also while a table of another size is about to be
  * resumed. */
@@ -50,7 +50,7 @@ void run_state_forget(struct core *core, struct log *log, luid_t luid)
 	effect->run_drop.luid = luid;
 }
 
-enum meta_flag { META_RUNNING = 1, META_KNOWN = 2, META_TAINTED = 4, META_RECONNECT_OPEN = 8 };
+enum meta_flag { META_RUNNING = 1, META_KNOWN = 2, META_TAINTED = 4, META_RECONNECT_OPEN = 8, META_OLD = 16 };
 
 static void meta_instance_encode(struct bytes_writer *writer, const struct instance *instance)
 {
@@ -61,10 +61,12 @@ static void meta_instance_encode(struct bytes_writer *writer, const struct insta
 	if (constructor_format(&instance->constructor, text, sizeof(text)) < 0)
 		text[0] = '\0';
 	bytes_write_u64(writer, instance->luid);
-	bytes_write_u8(writer, (uint8_t)((running ? META_RUNNING : 0) | (instance->known ? META_KNOWN : 0) |
-					 (instance->tainted ? META_TAINTED : 0) |
-					 (instance->reconnect_open ? META_RECONNECT_OPEN : 0)));
-	bytes_write_u64(writer, instance->failure_generation);
+	bytes_write_u8(
+	    writer,
+	    (uint8_t)((running ? META_RUNNING : 0) | (instance->known ? META_KNOWN : 0) |
+		      (instance->tainted ? META_TAINTED : 0) |
+		      (instance->reconnect_open && !CORE_MUTANT(OPEN_FORGOTTEN) ? META_RECONNECT_OPEN : 0) |
+		      (instance->old ? META_OLD : 0)));
 	text_encode(writer, text);
 }
 
@@ -100,7 +102,6 @@ static int meta_instance_decode(struct core *core, struct log *log, struct bytes
 {
 	luid_t luid = bytes_read_u64(reader);
 	uint8_t flags = bytes_read_u8(reader);
-	uint64_t generation = bytes_read_u64(reader);
 	char text[CONSTRUCTOR_BYTES];
 	struct instance *instance;
 	const char *why;
@@ -114,7 +115,7 @@ static int meta_instance_decode(struct core *core, struct log *log, struct bytes
 	if (constructor_parse(text, strlen(text), &instance->constructor, &terminated, &why))
 		return -EPROTO;
 	instance->known = flags & META_KNOWN;
-	instance->failure_generation = generation;
+	instance->old = flags & META_OLD;
 	/* Between the two answers of a reconnect the kernel may have gone on without a mark (hazard A2). */
 	instance->tainted = flags & (META_TAINTED | META_RECONNECT_OPEN);
 	instance->state = flags & META_RUNNING ? INSTANCE_RESUMED
@@ -335,6 +336,24 @@ static void mirror_set(struct core *core, struct log *log, enum run_bits kind, s
 	region_set_fini(&gone);
 }
 
+/* Before the failures themselves are kept: a table that is old must never look like one that knew of them. */
+static void mirror_old(struct core *core, struct log *log)
+{
+	struct participant *self = log_self(core, log);
+	struct instance *instance;
+	bool changed = false;
+
+	TAILQ_FOREACH (instance, &log->instances, entry) {
+		const struct world_instance *known = participant_instance(self, instance->luid);
+
+		if (!known || !known->old || instance->old)
+			continue;
+		instance->old = changed = true;
+	}
+	if (changed)
+		run_state_meta(core, log);
+}
+
 /* What this node has not told yet, or is telling, is not forgotten because the state has not heard of it. */
 static void mirror_failed(struct core *core, struct log *log, const struct world_log *world)
 {
@@ -378,6 +397,7 @@ void run_state_mirror(struct core *core, struct log *log)
 	if (!log->mirror_due)
 		return;
 	log->mirror_due = false;
+	mirror_old(core, log);
 	mirror_failed(core, log, world);
 	mirror_members(core, log, world);
 	if (log_table_live(log)) {

@@ -297,7 +297,7 @@ const char *world_log_repair_hindrance(const struct world *world, const struct w
 
 	if (world_suspect(world) != NODE_NONE)
 		return "repair waits for the daemon of a node that nobody remembers";
-	if (log->repair_barred)
+	if (log->repair_barred && !CORE_MUTANT(REPAIR_BARRED))
 		return "a leg failed: repair waits until the table was reloaded everywhere";
 	if (log->shape.disk && !log->writer_loaded)
 		return "repair waits for the writer of the log device";
@@ -322,7 +322,7 @@ bool world_log_claim_free(const struct world_log *log)
 		return false;
 	/* Marks that wait for this very copy do not hinder it. */
 	TAILQ_FOREACH (it, &log->participants, entry)
-		if (region_set_contains(&it->marks, log->claim))
+		if (region_set_contains(&it->marks, log->claim) && !CORE_MUTANT(CLAIM_MARKED))
 			return false;
 	return true;
 }
@@ -397,7 +397,7 @@ static void failures_settle(struct world_log *log)
 		return;
 	TAILQ_FOREACH (it, &log->participants, entry)
 		for (unsigned i = 0; i < it->instance_count; i++)
-			if (it->instances[i].failure_generation < log->failure_generation)
+			if (it->instances[i].old)
 				return;
 	region_set_union_with(&log->unsynced, &log->failed);
 	region_set_subtract(&log->ghosts, &log->unsynced);

@@ -12,6 +12,7 @@
 
 #include "common/region_set.h"
 #include "common/types.h"
+#include "daemon/core/mutant.h"
 #include "protocol/frame.h"
 
 #define PARTICIPANT_INSTANCES_MAX 16
@@ -41,8 +42,7 @@ struct world_instance {
 	bool resumed;
 	bool tainted;	  /* may write unmarked until its table is reloaded (hazards A2, A10) */
 	uint64_t leaving; /* place among those that are about to be suspended, 0: it is not one of them */
-	uint64_t
-	    failure_generation; /* of the log when the instance was resumed: older ones were told IN_SYNC 1 */
+	bool old;	  /* than a failure: was told IN_SYNC 1 for a failed region, or let through to one */
 };
 
 /* A node with at least one instance of a log, or one that had and has not spoken yet (`awaited`). */
@@ -83,12 +83,11 @@ struct world_log {
 	struct region_set ghosts; /* legs may differ, instances were told IN_SYNC 1; repair by the daemon */
 	struct region_set failed; /* out of sync by a leg failure; unsynced once all instances are younger.
 				   * None of it is in `unsynced` */
-	uint64_t failure_generation;
-	uint64_t leavings;    /* places given so far */
-	node_id_t writer;     /* NODE_NONE for a core log, or when nobody can */
-	bool writer_loaded;   /* the writer has read the device and merged it */
-	bool memory_is_truth; /* the last writer handed over in order: dirt only on the device is old */
-	bool device_dead;     /* all members failed to write it: health D */
+	uint64_t leavings;	  /* places given so far */
+	node_id_t writer;	  /* NODE_NONE for a core log, or when nobody can */
+	bool writer_loaded;	  /* the writer has read the device and merged it */
+	bool memory_is_truth;	  /* the last writer handed over in order: dirt only on the device is old */
+	bool device_dead;	  /* all members failed to write it: health D */
 	node_id_t recoverer;
 	bool claimed; /* the recoverer's daemon wants, or has, `claim` for repair */
 	region_t claim;

@@ -256,8 +256,7 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 		if (participant->instance_count == PARTICIPANT_INSTANCES_MAX)
 			return log;
 		instance = &participant->instances[participant->instance_count++];
-		*instance = (struct world_instance){.luid = record->luid,
-						    .failure_generation = log->failure_generation};
+		*instance = (struct world_instance){.luid = record->luid};
 	}
 	/* The same table resumed again is as old as before: its kernel remembers what it was told (hazard
 	 * A4). */
@@ -268,7 +267,7 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	/* Held through a suspend: a failed cache flush leaves no other trace (hazard A7). */
 	ghosts_from(log, &record->regions);
 	if (record->flag) {
-		instance->tainted = true;
+		instance->tainted = instance->old = true;
 		ghosts_all(log);
 		if (fresh && log->phase == LOG_OPEN)
 			log_begin(log);
@@ -318,7 +317,8 @@ static struct world_log *apply_destroyed(struct world *world, node_id_t sender, 
 	if (instance)
 		*instance = participant->instances[--participant->instance_count];
 	/* Another table of the node may hold them too: the node clears its marks itself (hazard A6). */
-	ghosts_from(log, &record->regions);
+	if (!CORE_MUTANT(DESTROYED_CLEAN))
+		ghosts_from(log, &record->regions);
 	if (participant->instance_count == 0)
 		participant_bury(log, participant);
 	if (world_log_reap(world, log))
@@ -329,7 +329,8 @@ static struct world_log *apply_destroyed(struct world *world, node_id_t sender, 
 
 static void apply_mark(struct world_log *log, struct participant *participant, const struct record *record)
 {
-	bool copying = world_log_claim_free(log) && region_set_contains(&record->regions, log->claim);
+	bool copying = (CORE_MUTANT(CLAIM_BLOCKS) ? log->claimed : world_log_claim_free(log)) &&
+		       region_set_contains(&record->regions, log->claim);
 
 	/* Marks commit in the order of their batches, so one that waits holds up those behind it. */
 	if (copying || participant->waiting_batch) {
@@ -352,15 +353,24 @@ static void apply_synced(struct world_log *log, node_id_t sender, const struct r
 	region_set_subtract(&log->unsynced, &record->regions);
 }
 
+static void tables_old(struct world_log *log)
+{
+	struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		for (unsigned i = 0; i < it->instance_count; i++)
+			it->instances[i].old = true;
+}
+
 static void apply_failed(struct world_log *log, const struct record *record)
 {
 	/* Told again by a table that has to be reloaded: no younger one was told IN_SYNC 1 for it, so none
 	 * gets old. */
 	if (region_set_contains(&log->failed, record->region))
 		return;
-	log->failure_generation++;
+	tables_old(log);
 	log->repair_barred = true;
-	if (record->region >= log->shape.region_count)
+	if (record->region >= log->shape.region_count || CORE_MUTANT(FAILED_FORGOTTEN))
 		return;
 	region_set_remove(&log->unsynced, record->region);
 	region_set_add(&log->failed, record->region);
@@ -406,7 +416,7 @@ static void apply_writer_failed(struct world *world, struct world_log *log, stru
 static void memory_lost(struct world_log *log, struct participant *participant)
 {
 	for (unsigned i = 0; i < participant->instance_count; i++)
-		participant->instances[i].tainted = true;
+		participant->instances[i].tainted = participant->instances[i].old = true;
 	region_set_union_with(&participant->marks, &participant->waiting);
 	region_set_clear(&participant->waiting);
 	participant->batch = participant->waiting_batch = 0;
@@ -511,17 +521,6 @@ struct world_log *world_apply(struct world *world, node_id_t sender, const struc
 	}
 }
 
-/* Nobody remembers the log's generation. Where regions are failed, the speaker's tables are taken for older
- * than that: at worst one is reloaded that need not be. */
-static void generation_found(struct world_log *log, const struct speech *speech)
-{
-	uint64_t older = region_set_is_empty(&speech->failed) ? 0 : 1;
-
-	for (unsigned i = 0; i < speech->instance_count; i++)
-		if (speech->instances[i].failure_generation + older > log->failure_generation)
-			log->failure_generation = speech->instances[i].failure_generation + older;
-}
-
 static void speech_merge(struct world_log *log, const struct speech *speech)
 {
 	struct region_set told;
@@ -537,7 +536,6 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 		region_set_union_with(&told, &speech->ghosts);
 		region_set_subtract(&told, &log->unsynced);
 		region_set_union_with(&log->ghosts, &told);
-		generation_found(log, speech);
 	}
 	/* A failed leg that only this node could tell of: its message was lost with its part of the cluster.
 	 */
@@ -546,7 +544,7 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 	if (!region_set_is_empty(&told)) {
 		region_set_subtract(&log->unsynced, &told);
 		region_set_union_with(&log->failed, &told);
-		log->failure_generation++;
+		tables_old(log);
 		log->repair_barred = true;
 	}
 	region_set_fini(&told);
@@ -561,7 +559,6 @@ static void log_found_by_speech(struct world_log *log, const struct speech *spee
 	region_set_subtract(&log->unsynced, &speech->failed);
 	region_set_copy(&log->ghosts, &speech->ghosts);
 	region_set_copy(&log->failed, &speech->failed);
-	generation_found(log, speech);
 	log->repair_barred = !region_set_is_empty(&log->failed);
 	/* A table without memory was here first, and waited for the log device. */
 	if (world_log_tainted(log))
@@ -630,6 +627,10 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	participant->boot_id = node->boot_id;
 	memcpy(participant->instances, speech->instances, sizeof(participant->instances));
 	participant->instance_count = speech->instance_count;
+	/* What it has not heard of it was not told. */
+	if (!region_set_is_subset(&log->failed, &speech->failed))
+		for (unsigned i = 0; i < participant->instance_count; i++)
+			participant->instances[i].old = true;
 	region_set_clear(&participant->waiting);
 	participant->waiting_batch = 0;
 	if (copying) {
