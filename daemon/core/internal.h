@@ -61,8 +61,8 @@ struct instance {
 	bool tainted;	     /* came back from a reconnect that nothing is known of (hazards A2, A10) */
 	bool reconnect_open; /* CTR of a reconnect answered, RESUME not yet */
 	uint64_t reconnect_until_ns;
-	uint64_t introduced_ns;	     /* when the kernel first named it */
-	uint64_t failure_generation; /* as in the replicated state, kept for the next speech */
+	uint64_t introduced_ns; /* when the kernel first named it */
+	bool old;		/* as in the replicated state, kept for the next speech */
 	bool has_work; /* a region was handed out for recovery and not reported yet; survives the daemon */
 	region_t work;
 	uint64_t remote_since_ns; /* writes wait for recovery since, and no work was asked for; 0: no */

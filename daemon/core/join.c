@@ -165,7 +165,7 @@ static void speak_log(struct core *core, struct log *log)
 		    .resumed = instance->state == INSTANCE_RESUMED ||
 			       instance->state == INSTANCE_PRESUSPENDED ||
 			       instance->state == INSTANCE_SUSPENDING,
-		    .failure_generation = instance->failure_generation,
+		    .old = instance->old,
 		};
 		speech.recovering = speech.recovering || instance->has_work;
 		region_set_union_with(&log->pending, &instance->leftover);

@@ -138,7 +138,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		run_state_set(core, log, RUN_UNSYNCED, 0, &log->unsynced, false);
 		run_state_set(core, log, RUN_UNSYNCED, 0, &told, true);
 		region_set_move(&log->unsynced, &told);
-		instance->failure_generation = known->failure_generation;
+		instance->old = instance->old || known->old;
 		instance->known = true;
 		instance->state = INSTANCE_RESUMED;
 		run_state_set(core, log, RUN_HELD, instance->luid, &instance->leftover, false);

@@ -18,9 +18,9 @@ static void instances_encode(struct bytes_writer *writer, const struct world_ins
 	for (unsigned i = 0; i < count; i++) {
 		bytes_write_u64(writer, instances[i].luid);
 		bytes_write_u8(writer,
-			       (uint8_t)((instances[i].resumed ? 1u : 0) | (instances[i].tainted ? 2u : 0)));
+			       (uint8_t)((instances[i].resumed ? 1u : 0) | (instances[i].tainted ? 2u : 0) |
+					 (instances[i].old ? 4u : 0)));
 		bytes_write_u64(writer, instances[i].leaving);
-		bytes_write_u64(writer, instances[i].failure_generation);
 	}
 }
 
@@ -34,12 +34,12 @@ static int instances_decode(struct bytes_reader *reader, struct world_instance *
 	for (unsigned i = 0; i < count; i++) {
 		instances[i].luid = bytes_read_u64(reader);
 		flags = bytes_read_u8(reader);
-		if (flags > 3)
+		if (flags > 7)
 			return -EPROTO;
 		instances[i].resumed = flags & 1;
 		instances[i].tainted = flags & 2;
+		instances[i].old = flags & 4;
 		instances[i].leaving = bytes_read_u64(reader);
-		instances[i].failure_generation = bytes_read_u64(reader);
 	}
 	*ret_count = count;
 	return reader->failed ? -EPROTO : 0;
@@ -96,7 +96,6 @@ static void log_encode(struct bytes_writer *writer, const struct world_log *log)
 	set_encode(writer, &log->unsynced);
 	set_encode(writer, &log->ghosts);
 	set_encode(writer, &log->failed);
-	bytes_write_u64(writer, log->failure_generation);
 	bytes_write_u64(writer, log->leavings);
 	bytes_write_u32(writer, log->writer);
 	bytes_write_u32(writer, log->recoverer);
@@ -143,7 +142,6 @@ static int log_decode(struct bytes_reader *reader, struct world *world)
 	error = log_decode_sets(reader, log);
 	if (error)
 		return error;
-	log->failure_generation = bytes_read_u64(reader);
 	log->leavings = bytes_read_u64(reader);
 	log->writer = bytes_read_u32(reader);
 	log->recoverer = bytes_read_u32(reader);

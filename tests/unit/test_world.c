@@ -402,7 +402,7 @@ static void test_speech_codec(void **state)
 	speech.batch = 5;
 	speech.instance_count = 2;
 	speech.instances[0] =
-	    (struct world_instance){.luid = 0x1000, .resumed = true, .failure_generation = 3};
+	    (struct world_instance){.luid = 0x1000, .resumed = true, .old = true};
 	speech.instances[1] = (struct world_instance){.luid = 0x1001, .tainted = true};
 	region_set_add_range(&speech.unsynced, 1, 5);
 	region_set_add(&speech.marks, 9);
@@ -420,7 +420,7 @@ static void test_speech_codec(void **state)
 	assert_int_equal(again.batch, 5);
 	assert_int_equal(again.instance_count, 2);
 	assert_true(again.instances[0].resumed && !again.instances[0].tainted && again.instances[1].tainted);
-	assert_int_equal(again.instances[0].failure_generation, 3);
+	assert_true(again.instances[0].old);
 	assert_true(region_set_equal(&again.unsynced, &speech.unsynced));
 	assert_true(region_set_equal(&again.marks, &speech.marks));
 	assert_true(region_set_equal(&again.ghosts, &speech.ghosts));
