@@ -47,6 +47,7 @@ struct mirror {
 	unsigned leg_count;
 	struct load load;
 	bool load_open;
+	FILE *writes; /* when each write was complete, u64 each */
 };
 
 struct stand_in {
@@ -88,8 +89,7 @@ static uint64_t real_ns(const struct stand_in *stand_in, uint64_t kernel_ns)
 	if (kernel_ns == KERNEL_NEVER || kernel_ns <= stand_in->begin_ns)
 		return kernel_ns;
 	/* Rounded up: not asked again before it is due. */
-	return stand_in->begin_ns +
-	       (kernel_ns - stand_in->begin_ns + stand_in->speed - 1) / stand_in->speed;
+	return stand_in->begin_ns + (kernel_ns - stand_in->begin_ns + stand_in->speed - 1) / stand_in->speed;
 }
 
 /* --- output
@@ -225,6 +225,8 @@ static void mirror_free(struct stand_in *stand_in, struct mirror *mirror)
 		leg_close(&mirror->legs[i]);
 	if (mirror->load_open)
 		load_close(&mirror->load);
+	if (mirror->writes)
+		fclose(mirror->writes);
 	memset(mirror, 0, sizeof(*mirror));
 }
 
@@ -281,8 +283,12 @@ static void bio_done(struct mirror *mirror, const struct kernel_output *output)
 	struct json_object *answer;
 	struct load_end end;
 
-	if (!mirror || !load_done(&mirror->load, output, now_ns(), &end))
+	uint64_t now = now_ns();
+
+	if (!mirror || !load_done(&mirror->load, output, now, &end))
 		return;
+	if (end.write && !end.error && fwrite(&now, sizeof(now), 1, mirror->writes) != 1)
+		perror("writes");
 	if (end.bad) {
 		struct json_object *event = event_new("bad_read", mirror);
 
@@ -544,8 +550,12 @@ static int records_prepare(struct stand_in *stand_in, struct mirror *mirror, con
 	mirror->load.blocks_per_region = stand_in->region_sectors * SECTOR_BYTES / BLOCK_BYTES;
 	snprintf(path, sizeof(path), "%s/%s.n%u", stand_in->records_dir, mirror->name, stand_in->node);
 	ret = load_open(&mirror->load, path, line->table.length_sectors * SECTOR_BYTES / BLOCK_BYTES);
-	mirror->load_open = ret == 0;
-	return ret;
+	if (ret)
+		return ret;
+	mirror->load_open = true;
+	snprintf(path, sizeof(path), "%s/%s.n%u.writes", stand_in->records_dir, mirror->name, stand_in->node);
+	mirror->writes = fopen(path, "ae");
+	return mirror->writes ? 0 : -errno;
 }
 
 static int load_command(struct stand_in *stand_in, struct command *command)
@@ -708,13 +718,15 @@ static struct json_object *complaints_object(const struct stand_in *stand_in)
 	return object;
 }
 
-/* info NAME: all counters. info NAME reset: and the longest wait starts from zero. */
+/* info NAME: all counters, and the times of all writes up to now are in their file. info NAME reset: and the
+ * longest wait starts from zero. */
 static int info_command(struct stand_in *stand_in, struct command *command)
 {
 	struct mirror *mirror = command->mirror;
 	struct json_object *answer = answer_new(command->id, 0);
 	struct kernel_device info;
 
+	fflush(mirror->writes);
 	load_counts_add(answer, &mirror->load.counts);
 	number_add(answer, "oldest_wait_ms", load_oldest_wait_ns(&mirror->load, now_ns()) / MS_NS);
 	number_add(answer, "in_flight", mirror->load.in_flight);
@@ -858,16 +870,12 @@ struct options {
 
 static int options_parse(struct stand_in *stand_in, struct options *options, int argc, char **argv)
 {
-	static const struct option names[] = {{"node", required_argument, NULL, 'n'},
-					      {"port", required_argument, NULL, 'p'},
-					      {"tables", required_argument, NULL, 't'},
-					      {"records", required_argument, NULL, 'r'},
-					      {"version", required_argument, NULL, 'v'},
-					      {"region-sectors", required_argument, NULL, 's'},
-					      {"leg-delay-us", required_argument, NULL, 'd'},
-					      {"seed", required_argument, NULL, 'S'},
-					      {"speed", required_argument, NULL, 'x'},
-					      {0}};
+	static const struct option names[] = {
+	    {"node", required_argument, NULL, 'n'},	    {"port", required_argument, NULL, 'p'},
+	    {"tables", required_argument, NULL, 't'},	    {"records", required_argument, NULL, 'r'},
+	    {"version", required_argument, NULL, 'v'},	    {"region-sectors", required_argument, NULL, 's'},
+	    {"leg-delay-us", required_argument, NULL, 'd'}, {"seed", required_argument, NULL, 'S'},
+	    {"speed", required_argument, NULL, 'x'},	    {0}};
 	int letter;
 
 	while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -884,8 +892,8 @@ static int options_parse(struct stand_in *stand_in, struct options *options, int
 		default: return -EINVAL;
 		}
 	}
-	if (!stand_in->node || !stand_in->speed || !options->port || !stand_in->tables_dir || !stand_in->records_dir ||
-	    stand_in->region_sectors < BLOCK_BYTES / SECTOR_BYTES)
+	if (!stand_in->node || !stand_in->speed || !options->port || !stand_in->tables_dir ||
+	    !stand_in->records_dir || stand_in->region_sectors < BLOCK_BYTES / SECTOR_BYTES)
 		return -EINVAL;
 	/* Like a pointer: unique on the node, another one after each boot. */
 	options->kernel.first_luid = UINT64_C(0xffff888000000000) + ((uint64_t)stand_in->node << 32) +

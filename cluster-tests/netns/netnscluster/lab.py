@@ -419,10 +419,10 @@ class Lab:
         if self.log_kind == "disk":
             poll(lambda: not self.dirty_regions(), seconds, "log device all clean", interval=0.2)
 
-    def end_check(self):
+    def end_check(self, nodes=None):
         """The end of each test: deactivated everywhere in order, legs equal, log device clean, contents as written."""
         self.daemons_check()
-        self.deactivate()
+        self.deactivate(nodes)
         self.legs_equal_check("deactivated")
         if self.log_kind == "disk":
             check(not self.dirty_regions(), f"log device dirty: {sorted(self.dirty_regions())[:10]}")

@@ -516,6 +516,104 @@ def leg_fails_on_one_node(context):
     lab.end_check()
 
 
+# --- versions
+
+def _mixed_lab(context, old, new):
+    """Three nodes: 1 and 2 with one daemon, 3 with another. None: the one of this tree."""
+    # What a daemon that is killed had in hand is asked again after 15 s: five times as fast here.
+    lab = context.lab(3, speed=5)
+    for i, versions in ((1, old), (2, old), (3, new)):
+        if versions:
+            lab.daemon_binaries[i] = context.stand_in.parent / f"mirrorlogd-{versions}"
+    return lab
+
+
+def _write_and_end(lab):
+    lab.load_wait(lab.load_start(2))
+    lab.sync_wait()
+    lab.clean_wait()
+    lab.kernels_check()
+
+
+@test
+def mixed_versions_together(context):
+    """Daemons that have a version of the protocol in common work together, whoever comes first, through an upgrade of
+    all nodes and back to one version."""
+    lab = _mixed_lab(context, None, "1-2")
+    lab.start()
+    lab.activate()
+    lab.sync_wait()
+    started = lab.load_start(ENDLESS_SECONDS)
+    # All nodes get the newer one, one after the other: it speaks 2 when the last one is there. Then some go back.
+    for node, versions in ((1, "1-2"), (2, "1-2"), (3, "2-2"), (3, "1-2"), (2, None)):
+        lab.daemon_binaries[node] = context.stand_in.parent / f"mirrorlogd-{versions}" if versions else context.daemon
+        lab.daemon_kill(lab.cluster[node])
+        lab.daemon_start(lab.cluster[node])
+        poll(lambda node=node: (lab.status(node) or {}).get("ready"), 90, f"n{node}: ready with {versions}")
+        lab.writes_go_on(lab.alive(), 90, f"all write, n{node} with {versions}")
+    lab.load_end(started)
+    _write_and_end(lab)
+    lab.end_check()
+
+
+@test
+def mixed_versions_refused(context):
+    """A daemon that no version joins to the cluster stays out and says why; the cluster is not disturbed. When the others
+    are gone it goes on by itself."""
+    lab = _mixed_lab(context, None, "2-2")
+    lab.start([1, 2])
+    lab.fence([3], [1, 2])
+    lab.activate([1, 2])
+    lab.sync_wait([1, 2])
+    started = lab.load_start(ENDLESS_SECONDS, nodes=[1, 2])
+    lab.writes_go_on([1, 2], 60, "writes before the newcomer")
+    lab.start([3])
+    status = poll(lambda: [status for status in [lab.status(3)] if status and "version" in status["waits_for"]], 60,
+                  "the newcomer's status says why it stays out")[0]
+    check(not status["ready"] and not status["active"], f"the newcomer takes part: {status}")
+    check("version" in lab.cluster[3].processes["daemon"].log_text(), "the newcomer's log does not speak of versions")
+    lab.waits_reset([1, 2])
+    lab.writes_go_on([1, 2], BEFORE_RESEND_SECONDS, "writes with a newcomer that stays out")
+    time.sleep(2)
+    check(any("refused" == node["state"] for node in lab.status(1)["nodes"]),
+          f"the others do not say that node 3 is refused: {lab.status(1)['nodes']}")
+    lab.load_end(started)
+    for i in (1, 2):
+        check(not lab.kernels[i].complaints(), "; ".join(lab.kernels[i].complaints()[:5]))
+    lab.clean_wait()
+    lab.deactivate([1, 2])
+    for i in (1, 2):
+        lab.daemon_kill(lab.cluster[i])
+        lab.daemon_binaries[i] = context.stand_in.parent / "mirrorlogd-2-2"
+    poll(lambda: (lab.status(3) or {}).get("ready"), 60, "the newcomer goes on when the others are gone")
+    for i in (1, 2):
+        lab.kernels[i].command("forget", MIRROR)
+        lab.daemon_start(lab.cluster[i])
+    lab.activate()
+    lab.sync_wait()
+    _write_and_end(lab)
+    lab.end_check()
+
+
+@test
+def mixed_versions_at_once(context):
+    """Daemons of versions that do not fit start together: one kind stays out, whichever; the other one works."""
+    lab = _mixed_lab(context, None, "2-2")
+    lab.start()
+    poll(lambda: any(not status["ready"] and "version" in status["waits_for"]
+                     for status in [lab.status(i) for i in lab.alive()] if status), 60, "somebody stays out")
+    inside = poll(lambda: [i for i in lab.alive() if (lab.status(i) or {}).get("ready")], 60, "somebody is ready")
+    check(inside in ([1, 2], [3]), f"nodes {inside} are ready")
+    outside = [i for i in lab.alive() if i not in inside]
+    lab.activate(inside)
+    lab.sync_wait(inside)
+    lab.load_wait(lab.load_start(2, nodes=inside))
+    for i in outside:
+        check(not (lab.status(i) or {}).get("ready"), f"n{i} takes part")
+    lab.clean_wait()
+    lab.end_check(inside)
+
+
 # --- all of it, as the seed says
 
 @test
