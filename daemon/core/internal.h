@@ -59,6 +59,7 @@ struct instance {
 				table */
 	bool refused;	     /* the RESUME came through the order and was not accepted */
 	bool tainted;	     /* came back from a reconnect that nothing is known of (hazards A2, A10) */
+	bool log_failed;     /* its kernel got an error to a FLUSH */
 	bool reconnect_open; /* CTR of a reconnect answered, RESUME not yet */
 	uint64_t reconnect_until_ns;
 	uint64_t introduced_ns; /* when the kernel first named it */

@@ -101,6 +101,19 @@ void waiting_reply_all(struct core *core, struct log *log, luid_t luid, enum ulo
 	}
 }
 
+/* With a failed log dm-mirror holds writes back until the next suspend, and tells nobody of one that failed
+ * on one leg (do_failures() of dm-raid1.c): from here on a CLEAR of this table says nothing. */
+static void waiting_fail(struct core *core, struct log *log, struct waiting *waiting)
+{
+	struct instance *instance = instance_find(log, waiting->luid);
+
+	if (instance && !instance->log_failed) {
+		instance->log_failed = true;
+		run_state_meta(core, log);
+	}
+	waiting_reply(core, log, waiting, -EIO);
+}
+
 void kernel_fail_kept(struct core *core, const char *uuid)
 {
 	struct log *log;
@@ -113,7 +126,7 @@ void kernel_fail_kept(struct core *core, const char *uuid)
 		for (waiting = TAILQ_FIRST(&log->waitings); waiting; waiting = next) {
 			next = TAILQ_NEXT(waiting, entry);
 			if (waiting->type == ULOG_FLUSH || waiting->type == ULOG_SET_REGION_SYNC)
-				waiting_reply(core, log, waiting, -EIO);
+				waiting_fail(core, log, waiting);
 		}
 	}
 }
@@ -197,7 +210,7 @@ static void flush_answer(struct core *core, struct log *log, struct waiting *wai
 	if (log->batch_committed >= waiting->batch && core->active)
 		waiting_reply(core, log, waiting, 0);
 	else if (world && core->active && world->device_dead && log->handles_errors)
-		waiting_reply(core, log, waiting, -EIO);
+		waiting_fail(core, log, waiting);
 	/* A table without handle_errors writes all the same (hazard A13): for it, no answer is the only one.
 	 */
 	else if (world && core->active && world->device_dead)

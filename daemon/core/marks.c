@@ -85,7 +85,8 @@ void marks_remove(struct core *core, struct log *log, struct instance *instance,
 {
 	const struct world_log *world;
 
-	if (!region_set_remove(&instance->held, region))
+	/* Held until the table is gone: then they are ghosts. */
+	if (instance->log_failed || !region_set_remove(&instance->held, region))
 		return;
 	run_state_bit(core, log, RUN_HELD, instance->luid, region, false);
 	if (log_holds(log, region) && !CORE_MUTANT(CLEAR_ANY_TABLE))

@@ -250,6 +250,17 @@ static void test_broken_log_device(void **state)
 	flush = small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0);
 	small_settle(cluster);
 	assert_int_equal(error_of(cluster, 1, flush), -EIO);
+	/* What its kernel clears now may have failed on one leg. */
+	small_region(cluster, 1, ULOG_CLEAR_REGION, 100, 4);
+	cluster->nodes[1].device_broken = cluster->nodes[2].device_broken = false;
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 10000000000);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	activate(cluster, 1, 101, DISK_LOG);
+	assert_false(device_clean(cluster, 4));
+	small_advance(cluster, 10000000000);
+	assert_int_not_equal(cluster->nodes[1].repairs + cluster->nodes[2].repairs, 0);
+	assert_true(device_clean(cluster, 4));
 	cluster_free(cluster);
 }
 
