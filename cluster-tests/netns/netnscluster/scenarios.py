@@ -605,6 +605,9 @@ def mixed_versions_at_once(context):
     inside = poll(lambda: [i for i in lab.alive() if (lab.status(i) or {}).get("ready")], 60, "somebody is ready")
     check(inside in ([1, 2], [3]), f"nodes {inside} are ready")
     outside = [i for i in lab.alive() if i not in inside]
+    # Their kernels might have mirrors active, as far as the others can know.
+    for i in outside:
+        lab.ctl(lab.cluster[inside[0]], "confirm-dead", str(i))
     lab.activate(inside)
     lab.sync_wait(inside)
     lab.load_wait(lab.load_start(2, nodes=inside))
