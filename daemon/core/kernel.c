@@ -504,10 +504,17 @@ static bool region_clean(const struct core *core, const struct log *log, region_
 }
 
 /* What only a running table may ask; from any other it means that this daemon missed a RESUME (hazard B3). */
-static bool needs_resumed(enum ulog_type type)
+static bool needs_resumed(const struct ulog_request *request)
 {
-	return type == ULOG_IN_SYNC || type == ULOG_MARK_REGION || type == ULOG_GET_RESYNC_WORK ||
-	       type == ULOG_IS_REMOTE_RECOVERING;
+	switch (request->type) {
+	case ULOG_IN_SYNC:
+	case ULOG_MARK_REGION:
+	case ULOG_GET_RESYNC_WORK:
+	case ULOG_IS_REMOTE_RECOVERING: return true;
+	/* With integrated_flush it marks. */
+	case ULOG_FLUSH: return ulog_region_count(request) > 0;
+	default: return false;
+	}
 }
 
 static void request_region(struct core *core, struct log *log, struct instance *instance,
@@ -553,7 +560,7 @@ static void resume_unheard(struct core *core, struct log *log, struct instance *
 static void request_known(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request)
 {
-	if (needs_resumed(request->type) && !instance_running(instance)) {
+	if (needs_resumed(request) && !instance_running(instance)) {
 		reply_unknown(core, request);
 		if (instance->state != INSTANCE_RESUMING)
 			resume_unheard(core, log, instance);
