@@ -28,6 +28,7 @@
 #define JOIN_PATIENCE_MS  10000 /* dlm_controld answers before it has told the kernel of the nodes */
 #define OPEN_PATIENCE_MS  15000
 #define CONTROLD_RETRY_NS 1000000000ULL
+#define SETTLE_MS	  500 /* shorter than FREE_PATIENCE_MS */
 #define TEXT_BYTES	  200
 #define FIRST_FD	  3
 
@@ -355,6 +356,14 @@ static void note_serve(struct dlm_port *dlm, const struct note *note)
 	}
 }
 
+static void notes_serve(struct dlm_port *dlm)
+{
+	struct note note;
+
+	while (note_take(dlm, &dlm->to_thread, &note))
+		note_serve(dlm, &note);
+}
+
 /* What failed before, or was asked for while the opposite was under way. */
 static void thread_retry(struct dlm_port *dlm)
 {
@@ -384,15 +393,13 @@ static bool thread_poll(struct dlm_port *dlm)
 {
 	struct pollfd fds[2] = {{.fd = dlm_ls_get_fd(dlm->lockspace), .events = POLLIN},
 				{.fd = dlm->to_thread_fd, .events = POLLIN}};
-	struct note note;
 	uint64_t times;
 
 	if (poll(fds, 2, RETRY_MS) == 0)
 		thread_retry(dlm);
 	if ((fds[1].revents & POLLIN) != 0 && read(dlm->to_thread_fd, &times, sizeof(times)) < 0)
 		return true;
-	while (note_take(dlm, &dlm->to_thread, &note))
-		note_serve(dlm, &note);
+	notes_serve(dlm);
 	if ((fds[0].revents & POLLIN) != 0)
 		(void)dlm_dispatch(fds[0].fd);
 	return !thread_told_to_stop(dlm);
@@ -484,8 +491,14 @@ static bool thread_join(struct dlm_port *dlm)
  */
 static void lockspace_leave(struct dlm_port *dlm)
 {
-	bool leave = !dlm->former && !dlm->held && !dlm->hold_queued && !dlm->hold_wanted;
+	struct pollfd fd = {.fd = dlm_ls_get_fd(dlm->lockspace), .events = POLLIN};
+	bool leave;
 
+	/* Given up just now, perhaps. */
+	notes_serve(dlm);
+	while (dlm->hold_queued && poll(&fd, 1, SETTLE_MS) > 0)
+		(void)dlm_dispatch(fd.fd);
+	leave = !dlm->former && !dlm->held && !dlm->hold_queued && !dlm->hold_wanted;
 	if (!leave || dlm_release_lockspace(DLM_PORT_LOCKSPACE, dlm->lockspace, 1) != 0)
 		(void)dlm_close_lockspace(dlm->lockspace);
 }
