@@ -13,9 +13,12 @@ LO_FLAGS_AUTOCLEAR = 4
 # struct loop_config: fd, block size, struct loop_info64 (232 bytes, lo_flags at 52), 8 reserved words.
 _CONFIG_BYTES = 8 + 232 + 64
 _FLAGS_OFFSET = 8 + 52
+_DATA_OFFSET_OFFSET = 8 + 24
+# A disk begins behind the first page of its file.
+HEAD_BYTES = 4096
 
 
-def loop_configure(backing, block_bytes, flags=0):
+def loop_configure(backing, block_bytes, flags=0, offset_bytes=HEAD_BYTES):
     """A free loop device on an open file. Returns (path, descriptor): the device lives as long as somebody has it open."""
     # Another user of the host may take the free device between the two calls.
     for _attempt in range(64):
@@ -26,6 +29,7 @@ def loop_configure(backing, block_bytes, flags=0):
         config = bytearray(_CONFIG_BYTES)
         struct.pack_into("=II", config, 0, backing, block_bytes)
         struct.pack_into("=I", config, _FLAGS_OFFSET, LO_FLAGS_AUTOCLEAR | flags)
+        struct.pack_into("=Q", config, _DATA_OFFSET_OFFSET, offset_bytes)
         try:
             fcntl.ioctl(fd, LOOP_CONFIGURE, bytes(config))
             return device, fd
@@ -40,12 +44,10 @@ class LoopDevice:
     """A disk in a file. Usable in all namespaces of the host by its number."""
 
     def __init__(self, path, size_bytes, block_bytes=512):
-        """`size_bytes` None: a further device on a file that exists."""
-        if size_bytes is not None:
-            with open(path, "wb") as backing:
-                backing.truncate(size_bytes)
+        with open(path, "wb") as file:
+            file.truncate(HEAD_BYTES + size_bytes)
         self.file_path = path
-        self.size_bytes = os.stat(path).st_size
+        self.size_bytes = size_bytes
         backing = os.open(path, os.O_RDWR)
         try:
             self.path, self.fd = loop_configure(backing, block_bytes)
