@@ -317,8 +317,7 @@ static struct world_log *apply_destroyed(struct world *world, node_id_t sender, 
 	if (instance)
 		*instance = participant->instances[--participant->instance_count];
 	/* Another table of the node may hold them too: the node clears its marks itself (hazard A6). */
-	if (!CORE_MUTANT(DESTROYED_CLEAN))
-		ghosts_from(log, &record->regions);
+	ghosts_from(log, &record->regions);
 	if (participant->instance_count == 0)
 		participant_bury(log, participant);
 	if (world_log_reap(world, log))
@@ -329,8 +328,7 @@ static struct world_log *apply_destroyed(struct world *world, node_id_t sender, 
 
 static void apply_mark(struct world_log *log, struct participant *participant, const struct record *record)
 {
-	bool copying = (CORE_MUTANT(CLAIM_BLOCKS) ? log->claimed : world_log_claim_free(log)) &&
-		       region_set_contains(&record->regions, log->claim);
+	bool copying = world_log_claim_free(log) && region_set_contains(&record->regions, log->claim);
 
 	/* Marks commit in the order of their batches, so one that waits holds up those behind it. */
 	if (copying || participant->waiting_batch) {

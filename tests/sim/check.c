@@ -336,6 +336,10 @@ static void guarantee_10_one_truth(struct sim *sim)
 		if (deed->type == ULOG_GET_SYNC_COUNT && deed->value && !deed->resumed)
 			sim_fail(sim, 10, "node %u: luid %llx was told a sync count before it was resumed",
 				 deed->node, (unsigned long long)deed->luid);
+		if (deed->type == ULOG_GET_SYNC_COUNT && deed->before &&
+		    deed->value + deed->before > sim->logs[deed->log].region_count)
+			sim_fail(sim, 10, "node %u: %s: ghosts are counted as in sync", deed->node,
+				 sim->logs[deed->log].uuid);
 		if (deed->type == ULOG_IN_SYNC && deed->before == 2 && !deed->value && !deed->table_excused)
 			sim_fail(
 			    sim, 10,

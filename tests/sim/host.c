@@ -675,6 +675,24 @@ static void kernel_plan(struct sim *sim, struct sim_node *node)
 	sim_plan(sim, SIM_KERNEL_RUN, node->id, at_ns - sim->now_ns);
 }
 
+/* A request that no kernel has sent: CLEAR of a region, or SET_REGION_SYNC(r, 1). */
+static void forge(struct sim *sim, unsigned number, const struct kernel_output *out, enum ulog_type type)
+{
+	struct input *input = host_input(EVENT_KERNEL);
+
+	input->event.kernel = (struct ulog_request){
+	    .seq = UINT32_MAX, .type = type, .version = out->send.version, .luid = out->luid};
+	strcpy(input->event.kernel.uuid, out->send.uuid);
+	input->bytes = calloc(1, 16);
+	if (!input->bytes)
+		abort();
+	input->bytes[0] = type == ULOG_CLEAR_REGION ? (uint8_t)sim_below(sim, 4) : out->send.data[0] + 1;
+	input->bytes[8] = 1;
+	input->event.kernel.data = input->bytes;
+	input->event.kernel.data_bytes = type == ULOG_CLEAR_REGION ? 8 : 16;
+	host_post(sim, number, input, NULL, sim_latency(sim, 100 * US));
+}
+
 static void send_to_daemon(struct sim *sim, unsigned number, const struct kernel_output *out)
 {
 	struct sim_node *node = &sim->nodes[number];
@@ -687,21 +705,10 @@ static void send_to_daemon(struct sim *sim, unsigned number, const struct kernel
 	observe_request(sim, number, out);
 	story_request(sim, number, out);
 	if (sim->options.mutant == MUTANT_CLEAR_FORGED && out->send.type == ULOG_MARK_REGION &&
-	    sim_below(sim, 20) == 0) {
-		input = host_input(EVENT_KERNEL);
-		input->event.kernel = (struct ulog_request){.seq = UINT32_MAX,
-							    .type = ULOG_CLEAR_REGION,
-							    .version = out->send.version,
-							    .luid = out->luid};
-		strcpy(input->event.kernel.uuid, out->send.uuid);
-		input->bytes = calloc(1, 8);
-		if (!input->bytes)
-			abort();
-		input->bytes[0] = (uint8_t)sim_below(sim, 4);
-		input->event.kernel.data = input->bytes;
-		input->event.kernel.data_bytes = 8;
-		host_post(sim, number, input, NULL, sim_latency(sim, 100 * US));
-	}
+	    sim_below(sim, 20) == 0)
+		forge(sim, number, out, ULOG_CLEAR_REGION);
+	if (sim->options.mutant == MUTANT_STALE_SYNC && out->send.type == ULOG_SET_REGION_SYNC)
+		forge(sim, number, out, ULOG_SET_REGION_SYNC);
 	input = host_input(EVENT_KERNEL);
 	input->event.kernel.seq = out->send.seq;
 	input->event.kernel.type = out->send.type;

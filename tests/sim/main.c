@@ -190,7 +190,7 @@ static bool mutant_report(enum mutant mutant, const struct verdict *verdict, int
 {
 	const struct mutant_info *info = &mutant_infos[mutant];
 
-	printf("%-18s %-4s ", info->name, info->hazard);
+	printf("%-18s %-6s ", info->name, info->hazard);
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		printf("seed %-5" PRIu64 " crashed\n", verdict->seed);
 	else if (verdict->seed)

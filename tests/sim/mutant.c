@@ -4,8 +4,10 @@
 #include <stddef.h>
 #include <string.h>
 
+enum core_mutant core_mutant_on;
+
 const struct mutant_info mutant_infos[MUTANTS_END] = {
-    [MUTANT_NONE] = {"none", "", "", "all"},
+    [MUTANT_NONE] = {"none", "", "", "all", CORE_MUTANT_NONE},
     [MUTANT_FLUSH_EARLY] = {"flush-early", "A5", "FLUSH is answered before the commit", "none"},
     [MUTANT_NO_LEGS_FLUSH] = {"no-legs-flush", "B7", "clean bits without a flush of the legs", "none"},
     [MUTANT_WRITE_EARLY] = {"write-early", "A14",
@@ -32,7 +34,8 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
     [MUTANT_WORK_FOR_ALL] = {"work-for-all", "A12", "regions are handed out for recovery without a claim",
 			     "none"},
     [MUTANT_QUORUM_ALWAYS] = {"quorum-always", "A5", "quorum is not looked at", "partition"},
-    [MUTANT_FENCE_AT_ONCE] = {"fence-at-once", "A9", "a lost node is taken for dead at once", "partition"},
+    [MUTANT_FENCE_AT_ONCE] = {"fence-at-once", "A9 B13", "a lost node is taken for dead at once",
+			      "partition"},
     [MUTANT_LOCK_UNASKED] = {"lock-unasked", "A9", "a node without a daemon is believed to hold nothing",
 			     "kill"},
     [MUTANT_NO_WAKE] = {"no-wake", "B1", "nobody wakes the new recoverer's kernel", "node"},
@@ -59,6 +62,25 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
     [MUTANT_TABLES_EMPTY] = {"tables-empty", "B3", "device-mapper is not asked which tables there are",
 			     "kill"},
     [MUTANT_VIEW_LOST] = {"view-lost", "B14", "a change of the view is missed", "kill,node"},
+    [MUTANT_CLEAR_KEEPS] = {"clear-keeps", "A8", "a node believes itself marked after its clear was sent",
+			    "none", CORE_MUTANT_CLEAR_KEEPS},
+    [MUTANT_STALE_SYNC] = {"stale-sync", "A11", "SET_REGION_SYNC(r, 1) counts from any table, for any region",
+			   "none", CORE_MUTANT_STALE_SYNC},
+    [MUTANT_CLAIM_MARKED] = {"claim-marked", "A12", "a claim is granted while others hold a mark", "node",
+			     CORE_MUTANT_CLAIM_MARKED},
+    [MUTANT_REPAIR_BARRED] = {"repair-barred", "B9", "ghosts are repaired although a leg failed", "node,leg",
+			      CORE_MUTANT_REPAIR_BARRED},
+    [MUTANT_GHOSTS_COUNT] = {"ghosts-count", "B10", "ghosts and failed regions count as in sync", "node",
+			     CORE_MUTANT_GHOSTS_COUNT},
+    [MUTANT_FAILED_FORGOTTEN] = {"failed-forgotten", "B11",
+				 "a region is copied again before the tables are reloaded", "leg",
+				 CORE_MUTANT_FAILED_FORGOTTEN},
+    [MUTANT_CLEAR_ANY_TABLE] = {"clear-any-table", "A6", "a CLEAR takes away what another table holds",
+				"kill,life", CORE_MUTANT_CLEAR_ANY_TABLE},
+    [MUTANT_OPEN_FORGOTTEN] = {"open-forgotten", "A2", "a reconnect that was cut off leaves no trace", "kill",
+			       CORE_MUTANT_OPEN_FORGOTTEN},
+    [MUTANT_NO_ACK] = {"no-ack", "A5", "a core log commits without acknowledgements", "partition",
+		       CORE_MUTANT_NO_ACK},
 };
 
 int mutant_find(const char *name)

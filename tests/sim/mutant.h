@@ -6,6 +6,8 @@
 #ifndef TESTS_SIM_MUTANT_H
 #define TESTS_SIM_MUTANT_H
 
+#include "daemon/core/mutant.h"
+
 enum mutant {
 	MUTANT_NONE,
 	MUTANT_FLUSH_EARLY,
@@ -48,12 +50,23 @@ enum mutant {
 	MUTANT_READ_STALE,
 	MUTANT_TABLES_EMPTY,
 	MUTANT_VIEW_LOST,
+	/* in the core: daemon/core/mutant.h */
+	MUTANT_CLEAR_KEEPS,
+	MUTANT_STALE_SYNC,
+	MUTANT_CLAIM_MARKED,
+	MUTANT_REPAIR_BARRED,
+	MUTANT_GHOSTS_COUNT,
+	MUTANT_FAILED_FORGOTTEN,
+	MUTANT_CLEAR_ANY_TABLE,
+	MUTANT_OPEN_FORGOTTEN,
+	MUTANT_NO_ACK,
 	MUTANTS_END
 };
 
 struct mutant_info {
 	const char *name, *hazard, *text;
 	const char *faults; /* what it takes to see it */
+	int core;	    /* enum core_mutant, 0: it is a fault of the simulator's models */
 };
 
 extern const struct mutant_info mutant_infos[MUTANTS_END];

@@ -210,6 +210,23 @@ void observe_request(struct sim *sim, unsigned number, const struct kernel_outpu
 		told->used = false;
 }
 
+/* Ghosts, and regions under which a leg failed: LVM must not count on them (hazard B10). */
+static uint64_t regions_behind(const struct sim *sim, unsigned number, unsigned log)
+{
+	const struct world_log *world = world_log_find(&sim->nodes[number].core->world, sim->logs[log].uuid);
+
+	struct region_set behind = {0};
+	uint64_t count;
+
+	if (!world || (region_set_is_empty(&world->ghosts) && region_set_is_empty(&world->failed)))
+		return 0;
+	region_set_copy(&behind, &world->ghosts);
+	region_set_union_with(&behind, &world->failed);
+	count = region_set_count(&behind);
+	region_set_fini(&behind);
+	return count;
+}
+
 /* A good answer. */
 static void answer_note(struct sim *sim, unsigned number, const struct asked *asked,
 			const struct effect *effect, struct deed *deed)
@@ -224,6 +241,7 @@ static void answer_note(struct sim *sim, unsigned number, const struct asked *as
 		/* A RESUME that reached nobody: the daemon found the table running. */
 		deed->resumed =
 		    (told && told->resumed) || sim->nodes[number].devices[asked->log].resume_unheard;
+		deed->before = regions_behind(sim, number, asked->log);
 		break;
 	case ULOG_IN_SYNC:
 		if (!told || asked->region >= SIM_REGIONS)

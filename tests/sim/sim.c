@@ -335,6 +335,7 @@ bool sim_run(const struct sim_options *options, struct sim *sim)
 	memset(sim, 0, sizeof(*sim));
 	sim->options = *options;
 	sim->script = options->script;
+	core_mutant_on = (enum core_mutant)mutant_infos[options->mutant].core;
 	sim->failure = &failure;
 	if (setjmp(failure) == 0) {
 		sim_setup(sim);
