@@ -622,7 +622,12 @@ static void perform(struct sim *sim, unsigned number, const struct effect *effec
 	case EFFECT_RUN_DROP: perform_run(sim, number, effect); break;
 	case EFFECT_LOG:
 		sim_trace(sim, number, "| %s", effect->log_line.text);
-		story(sim, number, "log: %s", effect->log_line.text);
+		/* how many bytes a checkpoint has is no news */
+		story(sim, number, "log: %.*s",
+		      (int)(strncmp(effect->log_line.text, "checkpoint loaded", 17)
+				? strlen(effect->log_line.text)
+				: 17),
+		      effect->log_line.text);
 		break;
 	case EFFECT_STOPPED: break;
 	}
