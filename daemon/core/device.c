@@ -145,6 +145,7 @@ void device_read_done(struct core *core, struct log *log, const struct event *ev
 	}
 	device->state = DEVICE_IDLE;
 	device->block_bytes = event->io.block_bytes;
+	memcpy(device->head, event->io.bytes, sizeof(device->head));
 	/* Anything but its very bits in `dirty`: the whole image is written once. */
 	device->known = found == LOG_DEVICE_LOG && regions == world->shape.region_count &&
 			(world->phase != LOG_LOADING || world->shape.sync_mode == SHAPE_DEFAULT);
@@ -231,7 +232,8 @@ static void device_clean(struct core *core, struct log *log)
 	region_set_fini(&dirty);
 }
 
-static void write_extents(struct core *core, struct log *log, const struct region_set *blocks)
+/* Returns the bytes that will be written, from the first block on. */
+static uint8_t *write_extents(struct core *core, struct log *log, const struct region_set *blocks)
 {
 	struct effect *effect = effect_add_log(core, EFFECT_DEVICE_WRITE, log);
 	uint32_t block_bytes = log->device.block_bytes;
@@ -264,6 +266,27 @@ static void write_extents(struct core *core, struct log *log, const struct regio
 	log->device.state = DEVICE_WRITING;
 	core->counters.device_writes++;
 	core->counters.device_write_bytes += bytes;
+	return data;
+}
+
+/*
+ * A device that held no log, or one of another size: the header makes a log of what stands behind it, so it
+ * comes last. A write of both could tear, and what was there before would be read as clean bits. Until then
+ * its first sector stays what it was: without a log on it a table's nosync counts, and that is true as long
+ * as nothing was committed.
+ */
+static void device_write_body(struct core *core, struct log *log)
+{
+	struct region_set blocks = {0};
+
+	log->device.body_written = true;
+	region_set_add_range(&blocks, 0,
+			     log_device_image_bytes(log->shape.region_count, log->device.block_bytes) /
+				 log->device.block_bytes);
+	memcpy(write_extents(core, log, &blocks), log->device.head, sizeof(log->device.head));
+	region_set_clear(&log->device.dirty_blocks);
+	region_set_clear(&log->device.clean_blocks);
+	region_set_fini(&blocks);
 }
 
 static void device_write(struct core *core, struct log *log)
@@ -271,12 +294,13 @@ static void device_write(struct core *core, struct log *log)
 	struct device *device = &log->device;
 	struct region_set blocks = {0};
 
-	if (!device->known) {
-		uint64_t image = log_device_image_bytes(log->shape.region_count, device->block_bytes);
-
-		region_set_add_range(&device->dirty_blocks, 0, image / device->block_bytes);
-		device->known = true;
+	if (!device->known && !device->body_written) {
+		device_write_body(core, log);
+		return;
 	}
+	if (!device->known)
+		region_set_add(&device->dirty_blocks, 0);
+	device->known = true;
 	region_set_move(&blocks, &device->dirty_blocks);
 	region_set_union_with(&blocks, &device->clean_blocks);
 	region_set_clear(&device->clean_blocks);

@@ -90,6 +90,8 @@ struct device {
 	uint64_t token;
 	uint32_t block_bytes;
 	bool known;			/* `content` is what the device holds */
+	bool body_written;		/* not known, but all is written except the first sector */
+	uint8_t head[512];		/* the first sector as it was read */
 	bool failed;			/* WRITER_FAILED is to be sent */
 	bool stale;			/* a read under way was for a former holder of the role */
 	bool stopped;			/* handing over: no further writes */
