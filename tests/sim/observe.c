@@ -218,6 +218,9 @@ static uint64_t regions_behind(const struct sim *sim, unsigned number, unsigned 
 	struct region_set behind = {0};
 	uint64_t count;
 
+	/* Who is not in an active view goes by what it remembers. */
+	if (sim->nodes[number].core->join != JOIN_READY || !sim->nodes[number].core->active)
+		return 0;
 	if (!world || (region_set_is_empty(&world->ghosts) && region_set_is_empty(&world->failed)))
 		return 0;
 	region_set_copy(&behind, &world->ghosts);
