@@ -144,6 +144,7 @@ struct log {
 	uint64_t legs_token, legs_retry_ns;
 	bool give_up_all;    /* a suspend wants every lingering mark cleared now */
 	bool legs_failed;    /* the last flush failed */
+	bool unmarked;	     /* writes were let through unmarked: a suspend has to flush them (hazard B7) */
 	bool handles_errors; /* the live table has handle_errors: its kernel holds a write whose FLUSH failed
 			      */
 

@@ -112,6 +112,7 @@ static void legs_flush_start(struct core *core, struct log *log)
 	struct effect *effect = effect_add_log(core, EFFECT_LEGS_FLUSH, log);
 
 	log->legs_busy = true;
+	log->unmarked = false;
 	log->legs_token = effect->token = core_token(core);
 }
 
@@ -150,7 +151,8 @@ void marks_tick(struct core *core, struct log *log)
 		region_set_move(&log->copied_flushing, &log->copied);
 		log->copied_due_ns = UINT64_MAX;
 	}
-	if (!region_set_is_empty(&log->flushing) || !region_set_is_empty(&log->copied_flushing))
+	if (!region_set_is_empty(&log->flushing) || !region_set_is_empty(&log->copied_flushing) ||
+	    (log->give_up_all && log->unmarked))
 		legs_flush_start(core, log);
 }
 
@@ -172,7 +174,7 @@ void marks_flushed(struct core *core, struct log *log, int error)
 	log->legs_busy = false;
 	if (error) {
 		/* Marks stay: a region whose bytes may sit in a volatile cache is not clean. */
-		log->legs_failed = true;
+		log->legs_failed = log->unmarked = true;
 		log->legs_retry_ns = core->now_ns + LEGS_RETRY_NS;
 		region_set_union_with(&log->linger_old, &log->flushing);
 		region_set_union_with(&log->copied, &log->copied_flushing);
@@ -206,7 +208,7 @@ void marks_flushed(struct core *core, struct log *log, int error)
 
 bool marks_flushed_all(const struct log *log)
 {
-	return !log->legs_busy && region_set_is_empty(&log->linger_young) &&
+	return !log->legs_busy && !log->unmarked && region_set_is_empty(&log->linger_young) &&
 	       region_set_is_empty(&log->linger_old) && region_set_is_empty(&log->flushing) &&
 	       region_set_is_empty(&log->copied) && region_set_is_empty(&log->copied_flushing);
 }

@@ -168,11 +168,14 @@ void recovery_remote(struct core *core, struct log *log, struct instance *instan
 {
 	region_t region = (region_t)ulog_region(request, 0), first = 0;
 	const struct world_log *world = log_world(core, log);
-	bool recovering =
-	    region_set_contains(&log->unsynced, region) && !let_through(core, world, instance, region);
+	bool recovering = region_set_contains(&log->unsynced, region);
 	uint64_t hint = log->shape.region_count;
 	uint8_t data[16];
 
+	if (recovering && let_through(core, world, instance, region)) {
+		recovering = false;
+		log->unmarked = true;
+	}
 	/* No hint passes a region that is not in sync (hazard A3). */
 	if (region_set_first(&log->unsynced, &first))
 		hint = first;

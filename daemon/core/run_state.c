@@ -321,6 +321,12 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 				instance_destroy(core, log, instance);
 			} else if (suspended && instance->state == INSTANCE_RESUMED) {
 				suspend_begin(core, log, instance);
+			} else if (!suspended && instance->state == INSTANCE_SUSPENDED &&
+				   log_resumed_instance(log)) {
+				/* dm_swap_table() ends the one that ran before. */
+				core_log(core, LOG_NOTICE,
+					 "log %s: a former table went while nobody listened", log->uuid);
+				instance_destroy(core, log, instance);
 			}
 		}
 		if (found && !suspended)
