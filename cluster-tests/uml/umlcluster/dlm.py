@@ -18,8 +18,8 @@ enable_fencing={enable_fencing}
 device switch {agent}
 {connects}"""
 
-# The root of a node is read-only: a layer over /etc takes what dlm_controld wants to read there. There is no udev to make
-# the links of 51-dlm.rules; that of the lockspace points to nothing until there is one.
+# The root of a node is read-only: a layer over /etc takes what dlm_controld wants to read there. There is no udev to
+# make the links of 51-dlm.rules; that of the lockspace points to nothing until there is one.
 PREPARE = f"""
 modprobe -d {MODULE_ROOT} -a configfs dlm overlay
 mountpoint -q /sys/kernel/config || mount -n -t configfs none /sys/kernel/config
@@ -43,24 +43,29 @@ class PowerSwitch:
     def __init__(self, cluster):
         self.cluster = cluster
         self.delay_seconds = 0.0  # before the node's power is cut
-        self.failures_left = 0    # so many questions are answered "it did not work", and nothing is cut
+        self.failures_left = 0    # so many questions are answered "it did not work", at once
         self.history = []         # (time.time() of the answer, who asked, whom for, did it work)
-        self._stop = threading.Event()
+        self._unblocked = threading.Event()
+        self._unblocked.set()
         for node in cluster.nodes:
             os.makedirs(os.path.join(node.share, "fence"), exist_ok=True)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def close(self):
-        self._stop.set()
-        self._thread.join()
+    def block(self):
+        """Power is cut after unblock() only."""
+        self._unblocked.clear()
+
+    def unblock(self):
+        self._unblocked.set()
 
     def cut(self, number):
         """When power was first cut for a node, time.time(), or None."""
         return next((when for when, _, whom, worked in self.history if whom == number and worked), None)
 
     def _run(self):
-        while not self._stop.wait(POLL_SECONDS):
+        while True:
+            time.sleep(POLL_SECONDS)
             for node in self.cluster.nodes:
                 directory = os.path.join(node.share, "fence")
                 for name in sorted(os.listdir(directory)):
@@ -71,10 +76,10 @@ class PowerSwitch:
         with open(question, encoding="ascii") as file:
             number = int(file.read())
         os.unlink(question)
-        if self._stop.wait(self.delay_seconds):
-            return
         worked = self.failures_left == 0
         if worked:
+            self._unblocked.wait()
+            time.sleep(self.delay_seconds)
             self.cluster.nodes[number - 1].kill()
         else:
             self.failures_left -= 1
