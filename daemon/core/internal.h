@@ -70,6 +70,8 @@ struct instance {
 	enum suspend_step suspend_step;
 	uint64_t suspend_deadline_ns;
 	bool leaving_sent, suspended_sent;
+	bool replaced; /* another was resumed and this one not heard to be suspended: its DTR may be lost too
+			*/
 };
 
 /* A request of the kernel that cannot be answered yet. */
@@ -323,6 +325,7 @@ void kernel_answer_waiting(struct core *core, struct log *log);
 void reply(struct core *core, uint32_t seq, luid_t luid, int error, const void *data, uint32_t data_bytes);
 void kernel_wait(struct core *core, struct log *log, const struct ulog_request *request, uint64_t batch);
 void resume_begin(struct core *core, struct log *log, struct instance *instance);
+void resume_unheard(struct core *core, struct log *log, struct instance *instance);
 bool kernel_waits(const struct log *log, luid_t luid, enum ulog_type type);
 void kernel_fail_kept(struct core *core, const char *uuid);
 void waiting_reply(struct core *core, struct log *log, struct waiting *waiting, int error);

@@ -378,11 +378,13 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 	/* One table of a log runs on a host: another that seems to has been suspended while nobody listened.
 	 */
 	TAILQ_FOREACH (it, &log->instances, entry)
-		if (it != instance && (it->state == INSTANCE_RESUMED || it->state == INSTANCE_PRESUSPENDED))
+		if (it != instance && (it->state == INSTANCE_RESUMED || it->state == INSTANCE_PRESUSPENDED)) {
+			it->replaced = true;
 			suspend_begin(core, log, it);
+		}
 	suspend_forget(log, instance);
 	instance->state = INSTANCE_RESUMING;
-	instance->resume_sent = instance->resume_heard = false;
+	instance->resume_sent = instance->resume_heard = instance->replaced = false;
 	recovery_work_end(core, log, instance);
 	shape_of(&instance->constructor, &log->shape);
 	log_poke(core, log);
@@ -544,14 +546,14 @@ static void request_region(struct core *core, struct log *log, struct instance *
 
 /* Only a table that runs asks this, so its RESUME was lost; and what ran before it is gone, for a host runs
  * one table of a log: its POSTSUSPEND and DTR were lost too (hazard B3). */
-static void resume_unheard(struct core *core, struct log *log, struct instance *instance)
+void resume_unheard(struct core *core, struct log *log, struct instance *instance)
 {
 	struct instance *other, *next;
 
 	core_log(core, LOG_NOTICE, "log %s: its table was resumed while nobody listened", log->uuid);
 	for (other = TAILQ_FIRST(&log->instances); other; other = next) {
 		next = TAILQ_NEXT(other, entry);
-		if (other != instance && instance_running(other))
+		if (other != instance && (instance_running(other) || other->state == INSTANCE_SUSPENDED))
 			instance_destroy(core, log, other);
 	}
 	resume_begin(core, log, instance);

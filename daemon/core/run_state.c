@@ -222,8 +222,7 @@ static void table_resume(struct core *core, struct log *log)
 
 	if (!instance || log_table_live(log) || instance->state == INSTANCE_RESUMING)
 		return;
-	core_log(core, LOG_NOTICE, "log %s: its table was resumed while nobody listened", log->uuid);
-	resume_begin(core, log, instance);
+	resume_unheard(core, log, instance);
 }
 
 static void tables_remember(struct core *core, const struct table *tables, size_t count)

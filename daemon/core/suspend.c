@@ -16,7 +16,8 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
 	log_poke(core, log);
 }
 
-/* The device was closed for a hand-over. Should the role still be this node's, by another table, it is read anew. */
+/* The device was closed for a hand-over. Should the role still be this node's, by another table, it is read
+ * anew. */
 static void hand_over_end(struct log *log)
 {
 	if (log->device.stopped) {
@@ -102,6 +103,8 @@ static void suspend_finish(struct core *core, struct log *log, struct instance *
 	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
 	run_state_meta(core, log);
 	waiting_reply_all(core, log, instance->luid, ULOG_POSTSUSPEND, 0);
+	if (instance->replaced)
+		instance_destroy(core, log, instance);
 }
 
 /* The writer writes all clean bits and closes the device before it hands over (hazard A14). */
