@@ -26,7 +26,7 @@
 #define RETRY_MS	  1000
 #define FREE_PATIENCE_MS  1000
 #define JOIN_PATIENCE_MS  10000 /* dlm_controld answers before it has told the kernel of the nodes */
-#define OPEN_PATIENCE_MS  15000
+#define OPEN_PATIENCE_MS  30000
 #define CONTROLD_RETRY_NS 1000000000ULL
 #define SETTLE_MS	  500 /* shorter than FREE_PATIENCE_MS */
 #define TEXT_BYTES	  200
@@ -466,18 +466,28 @@ static bool thread_wait(struct dlm_port *dlm, unsigned ms)
 	return !stop;
 }
 
-/* Returns false when it cannot be joined, or when told to stop. */
+static bool is_past(const struct timespec *deadline)
+{
+	struct timespec now = deadline_in(0);
+
+	return now.tv_sec != deadline->tv_sec ? now.tv_sec > deadline->tv_sec
+					      : now.tv_nsec >= deadline->tv_nsec;
+}
+
+/* Returns false when it cannot be joined, or when told to stop. libdlm itself waits some ten seconds for a
+ * device that is not there, so the clock counts, not the attempts. */
 static bool thread_join(struct dlm_port *dlm)
 {
-	int error = 0;
+	struct timespec deadline = deadline_in(JOIN_PATIENCE_MS);
+	int error;
 
-	for (unsigned ms = 0; ms < JOIN_PATIENCE_MS; ms += RETRY_MS) {
+	do {
 		if (lockspace_join(dlm))
 			return true;
 		error = errno;
 		if (!thread_wait(dlm, RETRY_MS))
 			return false;
-	}
+	} while (!is_past(&deadline));
 	say(dlm, LOG_ERR,
 	    "--fencing=dlm: cannot join DLM's lockspace: %s. Is the kernel module dlm loaded, and does "
 	    "dlm_controld serve it? Else choose --fencing=none",
