@@ -173,6 +173,9 @@ class Measurement:
         path = self.lab.paths[writer][2]
         started = self.measure("log device fails at writer", self.lab.alive(), lambda: path.fail(True))
         path.fail(False)
+        # A path that failed is not tried again before its table is made anew.
+        for i in self.lab.alive():
+            self.lab.reload(i)
         self.finish(started)
 
     def reloaded(self):
