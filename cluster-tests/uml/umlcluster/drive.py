@@ -24,7 +24,7 @@ FIO_SLICE = 1
 FIO_SECONDS = 3600
 
 # What a kernel may say of a fault of its own node.
-DAEMON_GONE = r"log server not found|Request timed out.*retrying"
+DAEMON_GONE = r"log server not found|Request timed out.*retrying|Unable to send log request \[\d+\] to userspace: -3"
 LOG_BROKEN = (
     r"Request timed out.*retrying|dm-log-userspace.*server error.*\[FLUSH\]|dm-log-userspace.*: -5|log fail|"
     r"[Ll]og device|I/O error, dev dm-2|Write error.*dirty"
