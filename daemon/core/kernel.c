@@ -131,6 +131,16 @@ void kernel_fail_kept(struct core *core, const char *uuid)
 	}
 }
 
+/* Behind the answer to the RESUME: a daemon that dies between the two leaves a table that may write unmarked.
+ */
+static void reconnect_close(struct core *core, struct log *log, struct instance *instance)
+{
+	if (!instance->reconnect_open)
+		return;
+	instance->reconnect_open = false;
+	run_state_meta(core, log);
+}
+
 static void resume_answer(struct core *core, struct log *log, struct instance *instance)
 {
 	const struct world_log *world = log_world(core, log);
@@ -167,6 +177,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 			 (unsigned long long)region_set_count(&log->unsynced),
 			 (unsigned long long)log->shape.region_count);
 		waiting_reply_all(core, log, instance->luid, ULOG_RESUME, 0);
+		reconnect_close(core, log, instance);
 		return;
 	}
 	if (instance->refused) {
@@ -395,17 +406,15 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 {
 	bool reconnect = core->now_ns <= instance->reconnect_until_ns;
 
-	if (instance->reconnect_open) {
-		instance->reconnect_open = false;
-		run_state_meta(core, log);
-	}
 	if (instance->state == INSTANCE_RESUMED) {
 		reply_plain(core, request, 0);
+		reconnect_close(core, log, instance);
 		return;
 	}
 	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3). */
 	if (reconnect && !instance->tainted) {
 		reply_plain(core, request, 0);
+		reconnect_close(core, log, instance);
 		return;
 	}
 	if (instance->state != INSTANCE_RESUMING)
