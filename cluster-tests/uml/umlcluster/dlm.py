@@ -107,7 +107,8 @@ def dlm_controld_start(cluster, *nodes, seconds=60):
     commands = {node: node.start("dlm_controld", "--foreground", "1", "--daemon_debug", "1") for node in nodes}
     deadline = time.monotonic() + seconds
     for node, command in commands.items():
-        while node.start("dlm_tool", "status").wait(seconds) != 0:
+        # Its exit status is 0 also when nobody answers.
+        while "cluster nodeid" not in node.run("dlm_tool", "status", seconds=seconds):
             if command.status() is not None or time.monotonic() > deadline:
                 raise SetupError(f"{node.name}: dlm_controld does not serve: {command.stderr()[-1500:]}")
             time.sleep(POLL_SECONDS)

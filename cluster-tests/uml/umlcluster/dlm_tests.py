@@ -205,4 +205,4 @@ def dlm_refusals(lab):
     checks.check_daemons([daemon])
 
 
-TESTS = (dlm_node_killed, dlm_fencing_slow)
+TESTS = (dlm_node_killed, dlm_fencing_slow, dlm_refusals)
