@@ -82,6 +82,10 @@ static void log_waits(const struct core *core, const struct log *log, const stru
 	else if (world->shape.disk && !world->writer_loaded)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "waits for node %u to read the log device",
 			 world->writer);
+	else if (log_resumed_instance(log) && log_resumed_instance(log)->log_failed)
+		snprintf(
+		    ret_text, STATUS_TEXT_BYTES,
+		    "the table got an error for a FLUSH: what it marks stays dirty until it is reloaded");
 	else if (!region_set_is_empty(&world->ghosts))
 		snprintf(ret_text, STATUS_TEXT_BYTES, "%s",
 			 core->repair_paused ? "repair is paused on this node"

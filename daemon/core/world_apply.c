@@ -658,11 +658,15 @@ struct world_log *world_apply_device(struct world *world, node_id_t sender, uint
 				     const struct region_set *dirty)
 {
 	struct world_log *log = world_log_by_number(world, number);
+	struct participant *it;
 	struct region_set only;
 
 	if (!log || log->writer != sender || log->writer_loaded)
 		return log;
 	log->writer_loaded = true;
+	/* The device is reached: who failed before may reach it too when the role is free again. */
+	TAILQ_FOREACH (it, &log->participants, entry)
+		it->device_failed = false;
 	if (log->phase == LOG_LOADING) {
 		region_set_copy(&log->unsynced, dirty);
 		region_set_subtract(&log->ghosts, &log->unsynced);

@@ -441,9 +441,15 @@ void work_repair_tables(struct sim *sim)
 			    world_log_find(&sim->nodes[node].core->world, sim->logs[log].uuid);
 			const struct participant *self = world ? participant_find(world, node) : NULL;
 
-			/* A log device that nobody could write is tried again after a reload only. */
+			const struct log *own = log_find(sim->nodes[node].core, sim->logs[log].uuid);
+			const struct instance *table = own ? log_resumed_instance(own) : NULL;
+
+			/* A log device that nobody could write is tried again after a reload only. The error
+			 * for a FLUSH may have come when the kernel had asked again: nobody but the daemon
+			 * knows of it, and its status says so. */
 			if (self &&
-			    (participant_tainted(self) || world->device_dead || world->repair_barred ||
+			    ((table && table->log_failed) || participant_tainted(self) ||
+			     world->device_dead || world->repair_barred ||
 			     !region_set_is_empty(&world->failed)) &&
 			    sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
 				sim->nodes[node].devices[log].reload_wanted = true;
