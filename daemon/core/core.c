@@ -288,10 +288,13 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 		if (log->legs_failed && due < log->legs_retry_ns)
 			due = log->legs_retry_ns;
 	}
-	TAILQ_FOREACH (instance, &log->instances, entry)
+	TAILQ_FOREACH (instance, &log->instances, entry) {
 		if (instance->state == INSTANCE_SUSPENDING && instance->suspend_step == SUSPEND_DRAIN &&
 		    instance->suspend_deadline_ns > core->now_ns)
 			due = earlier(due, instance->suspend_deadline_ns);
+		if (instance->state == INSTANCE_SUSPENDED && instance->replaced_until_ns)
+			due = earlier(due, instance->replaced_until_ns);
+	}
 	/* Asked of every log after each step: idle ones are not even looked up. */
 	if (core->active)
 		due = earlier(due, log->device_retry_ns);

@@ -27,6 +27,8 @@
 #define LEGS_RETRY_NS NS_PER_S
 /* A reconnecting kernel sends RESUME right behind the CTR. */
 #define RECONNECT_NS (5 * NS_PER_S)
+/* A table that was replaced has its DTR behind it: two of the kernel's timeouts (DM_ULOG_RETRY_TIMEOUT). */
+#define REPLACED_NS (30 * NS_PER_S)
 /* Copies of one request that are kept, and requests of one log in all. */
 #define WAITING_MAX 256
 /* What a joiner keeps of the order until its checkpoint is complete. */
@@ -70,8 +72,9 @@ struct instance {
 	enum suspend_step suspend_step;
 	uint64_t suspend_deadline_ns;
 	bool leaving_sent, suspended_sent;
-	bool replaced; /* another was resumed and this one not heard to be suspended: its DTR may be lost too
-			*/
+	/* Another was resumed, and this one not heard to be suspended: its DTR may be lost too, or comes by
+	 * then. 0: no. */
+	uint64_t replaced_until_ns;
 };
 
 /* A request of the kernel that cannot be answered yet. */

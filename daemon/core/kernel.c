@@ -390,12 +390,13 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 	 */
 	TAILQ_FOREACH (it, &log->instances, entry)
 		if (it != instance && (it->state == INSTANCE_RESUMED || it->state == INSTANCE_PRESUSPENDED)) {
-			it->replaced = true;
+			it->replaced_until_ns = core->now_ns + REPLACED_NS;
 			suspend_begin(core, log, it);
 		}
 	suspend_forget(log, instance);
 	instance->state = INSTANCE_RESUMING;
-	instance->resume_sent = instance->resume_heard = instance->replaced = false;
+	instance->resume_sent = instance->resume_heard = false;
+	instance->replaced_until_ns = 0;
 	recovery_work_end(core, log, instance);
 	shape_of(&instance->constructor, &log->shape);
 	log_poke(core, log);

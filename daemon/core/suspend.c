@@ -103,8 +103,6 @@ static void suspend_finish(struct core *core, struct log *log, struct instance *
 	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
 	run_state_meta(core, log);
 	waiting_reply_all(core, log, instance->luid, ULOG_POSTSUSPEND, 0);
-	if (instance->replaced)
-		instance_destroy(core, log, instance);
 }
 
 /* The writer writes all clean bits and closes the device before it hands over (hazard A14). */
@@ -203,6 +201,11 @@ void suspend_tick(struct core *core, struct log *log)
 		if (instance->state == INSTANCE_PRESUSPENDED && !log->repairing &&
 		    kernel_waits(log, instance->luid, ULOG_PRESUSPEND)) {
 			waiting_reply_all(core, log, instance->luid, ULOG_PRESUSPEND, 0);
+		}
+		if (instance->state == INSTANCE_SUSPENDED && instance->replaced_until_ns &&
+		    core->now_ns >= instance->replaced_until_ns) {
+			instance_destroy(core, log, instance);
+			continue;
 		}
 		if (instance->state != INSTANCE_SUSPENDING)
 			continue;
