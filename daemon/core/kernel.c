@@ -301,11 +301,15 @@ static bool log_table_resuming(const struct log *log)
 static struct instance *ctr_new_instance(struct core *core, const struct ulog_request *request,
 					 const struct constructor *constructor)
 {
+	bool fresh = !log_find(core, request->uuid);
 	struct log *log = log_get(core, request->uuid);
 	struct instance *instance = log ? instance_add(core, log, request->luid) : NULL;
 
 	if (!log)
 		return NULL;
+	/* A daemon that died between two changes may have left bits of nobody. */
+	if (fresh)
+		run_state_forget(core, log, 0);
 	log_poke(core, log);
 	if (!instance)
 		return NULL;
