@@ -416,8 +416,9 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 		reconnect_close(core, log, instance);
 		return;
 	}
-	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3). */
-	if (reconnect && !instance->tainted) {
+	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3). Should one that nobody
+	 * remembers be the one that runs, it will ask what only that one may. */
+	if (reconnect && (!instance->tainted || log_resumed_instance(log))) {
 		reply_plain(core, request, 0);
 		reconnect_close(core, log, instance);
 		return;
