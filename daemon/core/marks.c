@@ -89,7 +89,7 @@ void marks_remove(struct core *core, struct log *log, struct instance *instance,
 	if (instance->log_failed || !region_set_remove(&instance->held, region))
 		return;
 	run_state_bit(core, log, RUN_HELD, instance->luid, region, false);
-	if (log_holds(log, region) && !CORE_MUTANT(CLEAR_ANY_TABLE))
+	if (log_holds(log, region))
 		return;
 	linger_start(core, log, region);
 	/* Somebody waits to copy it. */

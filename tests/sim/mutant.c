@@ -95,8 +95,6 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
     [MUTANT_FAILED_FORGOTTEN] = {"failed-forgotten", "B11",
 				 "a region is copied again before the tables are reloaded", "leg",
 				 CORE_MUTANT_FAILED_FORGOTTEN},
-    [MUTANT_CLEAR_ANY_TABLE] = {"clear-any-table", "A6", "a CLEAR takes away what another table holds",
-				"kill,life,pause", CORE_MUTANT_CLEAR_ANY_TABLE},
     [MUTANT_OPEN_FORGOTTEN] = {"open-forgotten", "A2", "a reconnect that was cut off leaves no trace", "kill",
 			       CORE_MUTANT_OPEN_FORGOTTEN},
     [MUTANT_NO_ACK] = {"no-ack", "A5", "a core log commits without acknowledgements", "partition",
