@@ -368,7 +368,9 @@ bool loop_run(struct loop *loop)
 {
 	if (loop->refused)
 		return false;
+	process_watchdog_start(loop->qb);
 	qb_loop_run(loop->qb);
+	process_watchdog_stop();
 	return loop->orderly;
 }
 

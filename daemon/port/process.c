@@ -25,6 +25,9 @@
 
 /* The process has one life, one parent and one pid file. */
 static struct {
+	qb_loop_t *loop; /* the watchdog's, borrowed; NULL: no watchdog */
+	qb_loop_timer_handle watchdog_timer;
+	uint64_t watchdog_interval_ns;
 	int ready_fd; /* the parent of process_daemonize() reads its other end; 0: none */
 	int pidfile_fd;
 	char *pidfile_path; /* NULL: not locked */
@@ -125,10 +128,22 @@ static void notify(const char *state)
 {
 	(void)sd_notify(0, state);
 }
+
+static uint64_t watchdog_patience_us(void)
+{
+	uint64_t patience_us = 0;
+
+	return sd_watchdog_enabled(0, &patience_us) > 0 ? patience_us : 0;
+}
 #else
 static void notify(const char *state)
 {
 	(void)state;
+}
+
+static uint64_t watchdog_patience_us(void)
+{
+	return 0;
 }
 #endif
 
@@ -157,6 +172,40 @@ void process_status(const char *text)
 void process_stopping(void)
 {
 	notify("STOPPING=1");
+}
+
+static void watchdog_ping(void *data)
+{
+	int error;
+
+	(void)data;
+	notify("WATCHDOG=1");
+	/* High: a loop that has much to do runs all the same. */
+	error = qb_loop_timer_add(process.loop, QB_LOOP_HIGH, process.watchdog_interval_ns, NULL,
+				  watchdog_ping, &process.watchdog_timer);
+	if (error != 0)
+		log_write(LOG_ERR, "no timer for the watchdog, it will end this daemon: %s",
+			  strerror(-error));
+}
+
+void process_watchdog_start(qb_loop_t *loop)
+{
+	uint64_t patience_us = watchdog_patience_us();
+
+	if (patience_us == 0 || process.loop != NULL)
+		return;
+	process.loop = loop;
+	/* A third: one ping that is late does no harm. */
+	process.watchdog_interval_ns = patience_us * 1000 / 3;
+	watchdog_ping(NULL);
+}
+
+void process_watchdog_stop(void)
+{
+	if (process.loop == NULL)
+		return;
+	(void)qb_loop_timer_del(process.loop, process.watchdog_timer);
+	process.loop = NULL;
 }
 
 int process_pidfile_lock(const char *path, pid_t *ret_holder)

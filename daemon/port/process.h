@@ -3,6 +3,7 @@
 #ifndef DAEMON_PORT_PROCESS_H
 #define DAEMON_PORT_PROCESS_H
 
+#include <qb/qbloop.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -35,6 +36,15 @@ void process_failed(int status);
 /* Tell the service manager: a line for its status display; that the daemon stops. No-ops without one. */
 void process_status(const char *text);
 void process_stopping(void);
+
+/*
+ * When the service manager has a watchdog for this process (WATCHDOG_USEC, sd_watchdog_enabled(3)): tell it
+ * WATCHDOG=1 now and then from a timer of `loop` (borrowed until process_watchdog_stop()), three times in the
+ * time it waits. A loop that does not run says nothing, and the service manager ends the process. No-ops
+ * without a watchdog.
+ */
+void process_watchdog_start(qb_loop_t *loop);
+void process_watchdog_stop(void);
 
 /* --- pid file --- */
 
