@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A line of syslog has room for them. */
+#define STOP_NAMES_MAX 4
+
 /* Grow an array of the step. Nothing sensible can be done without memory for the answer: that is fatal, as
  * promised by mlockall and the OOM score it does not happen to a daemon in the I/O path. */
 static void *grow(void *array, size_t *room, size_t item_bytes)
@@ -156,16 +159,35 @@ static void core_tend(struct core *core)
 	send_frame(core);
 }
 
-static void control_stop(struct core *core, bool forced)
+/* How many logs are resumed here, and the names of the first of them, which fit a line of syslog. */
+static unsigned resumed_list(struct core *core, char *ret_names, size_t size)
 {
-	struct effect *effect;
 	unsigned resumed = 0;
 	struct log *log;
+	size_t used = 0;
+
+	ret_names[0] = '\0';
+	TAILQ_FOREACH (log, &core->logs, entry) {
+		if (!log_resumed_instance(log))
+			continue;
+		if (resumed++ < STOP_NAMES_MAX)
+			used += (size_t)snprintf(ret_names + used, size - used, "%s%s", used ? ", " : "",
+						 log->uuid);
+	}
+	if (resumed > STOP_NAMES_MAX)
+		snprintf(ret_names + used, size - used, ", ...");
+	return resumed;
+}
+
+static void control_stop(struct core *core, bool forced)
+{
+	char names[STOP_NAMES_MAX * (LOG_UUID_BYTES + 2) + 6];
+	unsigned resumed = resumed_list(core, names, sizeof(names));
+	struct effect *effect;
 	char *text;
 
-	TAILQ_FOREACH (log, &core->logs, entry)
-		resumed += log_resumed_instance(log) != NULL;
-	if (asprintf(&text, "%u logs are resumed on this node; deactivate their mirrors first", resumed) < 0)
+	if (asprintf(&text, "%u logs are resumed on this node (%s); deactivate their mirrors first", resumed,
+		     names) < 0)
 		return;
 	effect_keep(core, text);
 	effect = effect_add(core, EFFECT_STOPPED);

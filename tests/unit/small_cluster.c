@@ -111,7 +111,10 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			count++;
 			break;
 		case EFFECT_WAKE: self->wakes++; break;
-		case EFFECT_STOPPED: self->stopped = effect->stopped.stopped; break;
+		case EFFECT_STOPPED:
+			self->stopped = effect->stopped.stopped;
+			snprintf(self->stopped_text, sizeof(self->stopped_text), "%s", effect->stopped.text);
+			break;
 		case EFFECT_LOG:
 			if (cluster->print)
 				printf("%u: %s\n", node, effect->log_line.text);

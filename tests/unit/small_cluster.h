@@ -24,6 +24,7 @@ struct small_node {
 	struct core *core;
 	bool in_view, device_broken, legs_broken;
 	bool stopped; /* the last answer to CONTROL_STOP* */
+	char stopped_text[1024]; /* why, or why not */
 	unsigned wakes, legs_flushes, repairs;
 	struct small_reply replies[SMALL_REPLIES_MAX];
 	unsigned reply_count;

@@ -96,6 +96,8 @@ static void test_stop(void **state)
 	activate(cluster, 1, 100, CORE_LOG);
 	small_control(cluster, 1, CONTROL_STOP, NODE_NONE, NULL);
 	assert_false(cluster->nodes[1].stopped);
+	assert_non_null(strstr(cluster->nodes[1].stopped_text, "1 logs are resumed on this node ("));
+	assert_non_null(strstr(cluster->nodes[1].stopped_text, SMALL_UUID));
 	small_control(cluster, 1, CONTROL_STOP_FORCED, NODE_NONE, NULL);
 	assert_true(cluster->nodes[1].stopped);
 	cluster->nodes[1].stopped = false;
