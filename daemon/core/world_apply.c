@@ -100,6 +100,16 @@ static bool member_survives(const struct world_log *log, node_id_t dead)
 	return false;
 }
 
+/* A node that was cut off is dead: what it committed to core logs with nobody to ask is unknown. */
+static void lone_marks_lost(struct world *world, node_id_t dead)
+{
+	struct world_log *log;
+
+	TAILQ_FOREACH (log, &world->logs, entry)
+		if (!log->shape.disk && !member_survives(log, dead))
+			ghosts_all(log);
+}
+
 void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 {
 	struct world_node *entry = world_node_find(world, node);
@@ -108,9 +118,8 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 
 	if (entry && entry->suspect)
 		suspect_dead(world, entry);
-	TAILQ_FOREACH (log, &world->logs, entry)
-		if (undecided && !log->shape.disk && !member_survives(log, node))
-			ghosts_all(log);
+	if (undecided)
+		lone_marks_lost(world, node);
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
 
@@ -158,6 +167,9 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 
 	if (!entry)
 		return -ENOMEM;
+	/* Back with another boot before anybody said that it is dead. */
+	if (entry->state == NODE_UNDECIDED && entry->boot_id != boot_id)
+		lone_marks_lost(world, node);
 	entry->boot_id = boot_id;
 	entry->incarnation = incarnation;
 	entry->state = NODE_JOINING;

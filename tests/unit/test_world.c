@@ -438,6 +438,29 @@ static void test_speech_codec(void **state)
 	speech_fini(&speech);
 }
 
+/* A core log with two_node: the other half went on alone, and its node is back with another boot before it was said to
+ * be dead. What it marked behind the split is unknown. */
+static void test_lone_member_comes_back(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct log_shape shape = disk_shape;
+
+	shape.disk = false;
+	shape.sync_mode = SHAPE_NOSYNC;
+	resume(&world, 2, 0x2000, &shape);
+	struct world_log *log = world_log_find(&world, "LVM-abc");
+	assert_non_null(log);
+	assert_true(region_set_is_empty(&log->ghosts));
+	world_node_left(&world, 2, true);
+	resume(&world, 1, 0x1000, &shape);
+	assert_true(participant_find(log, 1)->late);
+	world_node_joins(&world, 2, 999, 5);
+	assert_int_equal(region_set_count(&log->ghosts), shape.region_count);
+	world_fini(&world);
+}
+
 /* No ready member: the state is put together from what the nodes remember, and nothing is copied before all
  * have spoken. */
 static void test_speeches(void **state)
@@ -493,6 +516,7 @@ int main(void)
 	    cmocka_unit_test(test_leg_failure),	  cmocka_unit_test(test_reshape),
 	    cmocka_unit_test(test_writer_failed), cmocka_unit_test(test_codec),
 	    cmocka_unit_test(test_speech_codec),  cmocka_unit_test(test_speeches),
+	    cmocka_unit_test(test_lone_member_comes_back),
 	};
 
 	return cmocka_run_group_tests_name("world", tests, NULL, NULL);
