@@ -7,16 +7,27 @@
 #define FRAME_MAGIC UINT32_C(0x676f6c6d) /* "mlog" */
 
 static const char *const record_names[RECORD_TYPE_END] = {
-    [RECORD_HELLO] = "HELLO",	      [RECORD_STREAM] = "STREAM",
-    [RECORD_READY] = "READY",	      [RECORD_RESUME] = "RESUME",
-    [RECORD_SUSPENDED] = "SUSPENDED", [RECORD_DESTROYED] = "DESTROYED",
-    [RECORD_MARK] = "MARK",	      [RECORD_CLEAR] = "CLEAR",
-    [RECORD_SYNCED] = "SYNCED",	      [RECORD_FAILED] = "FAILED",
-    [RECORD_COMMIT] = "COMMIT",	      [RECORD_ACK] = "ACK",
-    [RECORD_WANT] = "WANT",	      [RECORD_CLAIM] = "CLAIM",
-    [RECORD_RELEASE] = "RELEASE",     [RECORD_NODE_DOWN] = "NODE_DOWN",
-    [RECORD_NODE_DEAD] = "NODE_DEAD", [RECORD_WRITER_FAILED] = "WRITER_FAILED",
-    [RECORD_LEAVING] = "LEAVING",     [RECORD_WRITER_AGAIN] = "WRITER_AGAIN",
+    [RECORD_HELLO] = "HELLO",
+    [RECORD_STREAM] = "STREAM",
+    [RECORD_READY] = "READY",
+    [RECORD_RESUME] = "RESUME",
+    [RECORD_SUSPENDED] = "SUSPENDED",
+    [RECORD_DESTROYED] = "DESTROYED",
+    [RECORD_MARK] = "MARK",
+    [RECORD_CLEAR] = "CLEAR",
+    [RECORD_SYNCED] = "SYNCED",
+    [RECORD_FAILED] = "FAILED",
+    [RECORD_COMMIT] = "COMMIT",
+    [RECORD_ACK] = "ACK",
+    [RECORD_WANT] = "WANT",
+    [RECORD_CLAIM] = "CLAIM",
+    [RECORD_RELEASE] = "RELEASE",
+    [RECORD_NODE_DOWN] = "NODE_DOWN",
+    [RECORD_NODE_DEAD] = "NODE_DEAD",
+    [RECORD_WRITER_FAILED] = "WRITER_FAILED",
+    [RECORD_LEAVING] = "LEAVING",
+    [RECORD_WRITER_AGAIN] = "WRITER_AGAIN",
+    [RECORD_MEMBER_KNOWN] = "MEMBER_KNOWN",
 };
 
 const char *record_type_name(enum record_type type)
@@ -232,6 +243,7 @@ static const uint16_t record_fields[RECORD_TYPE_END] = {
     [RECORD_WRITER_FAILED] = FIELD_LOG,
     [RECORD_LEAVING] = FIELD_LOG | FIELD_LUID,
     [RECORD_WRITER_AGAIN] = FIELD_LOG,
+    [RECORD_MEMBER_KNOWN] = FIELD_LOG | FIELD_NODE,
 };
 
 static void fields_encode(struct bytes_writer *writer, const struct record *record)

@@ -53,6 +53,7 @@ enum record_type {
 	RECORD_WRITER_FAILED, /* the writer cannot write the log device */
 	RECORD_LEAVING,	      /* an instance has cleared all it can: only its SUSPENDED is left */
 	RECORD_WRITER_AGAIN,  /* writes wait for a dead log device: the sender tries it again */
+	RECORD_MEMBER_KNOWN,  /* two nodes: the sender knows of the RESUME that made the other a member */
 	RECORD_TYPE_END
 };
 

@@ -142,7 +142,8 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 			region_set_union_with(&log->wanted, &record->regions);
 		break;
 	case RECORD_WRITER_FAILED:
-		/* Should the role be this node's again, by a table that is resumed behind it, it tries again. */
+		/* Should the role be this node's again, by a table that is resumed behind it, it tries again.
+		 */
 		if (sender == core->config.node)
 			log->device.failed = false;
 		break;
@@ -189,6 +190,8 @@ static void apply_record(struct core *core, node_id_t node, struct record *recor
 		log_poke_all(core);
 		return;
 	}
+	if (record->type == RECORD_RESUME)
+		core->known_due = true;
 	if (record->type == RECORD_MARK)
 		note_ack_due(core, world, node);
 	log = log_find(core, world->uuid);

@@ -285,6 +285,7 @@ struct core {
 	uint64_t next_token;
 	uint64_t batch_floor; /* batch numbers up to here were used by logs that are gone */
 	bool acks_due;
+	bool known_due; /* a member of some log waits to hear that this node knows of it */
 	bool repair_paused;
 	char (*tables)[LOG_UUID_BYTES]; /* logs that had a table when device-mapper was last asked */
 	size_t table_count;

@@ -243,8 +243,8 @@ static uint64_t core_log_committed(const struct core *core, const struct world_l
 	/* Whoever has not spoken may be a member on the other side of a split. */
 	if (world_suspect(&core->world) != NODE_NONE)
 		return 0;
-	/* A node that is undecided, and does not know of this member, may be a member too. */
-	if (self->late && world_undecided(&core->world))
+	/* A node that does not know of this member may be alone, and a member too. */
+	if (self->late)
 		return 0;
 
 	TAILQ_FOREACH (it, &world->participants, entry) {

@@ -148,6 +148,27 @@ static void put_acks(struct core *core, struct bytes_writer *writer)
 		}
 }
 
+static void put_members_known(struct core *core, struct bytes_writer *writer)
+{
+	const struct participant *participant;
+	const struct world_log *world;
+	struct record record;
+
+	if (!core->known_due)
+		return;
+	core->known_due = false;
+	TAILQ_FOREACH (world, &core->world.logs, entry)
+		TAILQ_FOREACH (participant, &world->participants, entry) {
+			if (participant->unheard != core->config.node)
+				continue;
+			record_init(&record);
+			record.type = RECORD_MEMBER_KNOWN;
+			record.log = world->number;
+			record.node = participant->node;
+			record_encode(writer, &record);
+		}
+}
+
 static void put_failed(struct bytes_writer *writer, struct log *log, const struct world_log *world)
 {
 	struct record record;
@@ -237,6 +258,7 @@ static void put_records(struct core *core, struct bytes_writer *writer)
 		if (!log_silent(log))
 			put_log(core, writer, log);
 	put_acks(core, writer);
+	put_members_known(core, writer);
 	put_outgoing(core, writer);
 }
 

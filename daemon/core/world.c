@@ -339,23 +339,28 @@ bool participant_can(const struct world *world, const struct participant *partic
 	return node && node->state == NODE_READY && participant_resumed(participant);
 }
 
-/* The lowest that stays, else the last to leave. */
+/* The lowest that stays, else the last to leave. Who is late is unknown to a node that may give the role to
+ * another. */
 static node_id_t member_choose(const struct world *world, const struct world_log *log, bool writer,
 			       bool *ret_all_failed)
 {
 	const struct participant *it, *last = NULL;
+	bool late = false, failed = false;
 
 	*ret_all_failed = false;
 	TAILQ_FOREACH (it, &log->participants, entry) {
 		if (!participant_can(world, it))
 			continue;
-		if (writer && it->device_failed)
-			*ret_all_failed = true;
+		if (it->late)
+			late = true;
+		else if (writer && it->device_failed)
+			failed = true;
 		else if (!participant_leaving(it))
 			return it->node;
 		else if (!last || participant_leaving(it) > participant_leaving(last))
 			last = it;
 	}
+	*ret_all_failed = failed && !late && !last;
 	return last ? last->node : NODE_NONE;
 }
 
@@ -415,7 +420,7 @@ void world_log_assign_roles(struct world *world, struct world_log *log)
 		log->mistrusted = false;
 	if (!world_undecided(world))
 		TAILQ_FOREACH (it, &log->participants, entry)
-			it->late = false;
+			it->late = it->unheard != NODE_NONE;
 	log->cold = log->cold && world_log_assembling(world, log);
 	failures_settle(log);
 	writer_assign(world, log);

@@ -53,7 +53,8 @@ struct participant {
 	bool awaited; /* named by another's memory, has not spoken: nothing may be copied before it has, or is
 			 dead */
 	bool device_failed; /* could not write the log device */
-	bool late; /* core log: became a member while a node was undecided, which does not know of it */
+	bool late; /* became a member, and a node that may be alone with its state does not know of it */
+	node_id_t unheard; /* the other one of two nodes: late until it has said that it knows */
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];
 	unsigned instance_count;
 	struct region_set marks;

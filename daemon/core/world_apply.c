@@ -110,6 +110,42 @@ static void lone_marks_lost(struct world *world, node_id_t dead)
 			ghosts_all(log);
 }
 
+/* With two nodes each half of a split is quorate, and a RESUME may have been delivered to its sender alone
+ * (hazard A5): two that became members in that moment would both be the first one. So a member asks the other
+ * node, if its daemon is there to be asked. One that is still joining hears of it from its checkpoint. */
+static node_id_t node_to_hear(const struct world *world, node_id_t sender)
+{
+	const struct world_node *it, *other = NULL;
+
+	TAILQ_FOREACH (it, &world->nodes, entry) {
+		if (it->node == sender)
+			continue;
+		if (other)
+			return NODE_NONE;
+		other = it;
+	}
+	return other && other->state == NODE_READY ? other->node : NODE_NONE;
+}
+
+/* The node has heard, or its daemon knows nothing any more: it begins again from a checkpoint. */
+static void members_known(struct world *world, node_id_t node)
+{
+	struct participant *it;
+	struct world_log *log;
+
+	TAILQ_FOREACH (log, &world->logs, entry) {
+		bool changed = false;
+
+		TAILQ_FOREACH (it, &log->participants, entry) {
+			changed = changed || it->unheard == node;
+			if (it->unheard == node)
+				it->unheard = NODE_NONE;
+		}
+		if (changed)
+			world_log_assign_roles(world, log);
+	}
+}
+
 void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 {
 	struct world_node *entry = world_node_find(world, node);
@@ -133,6 +169,7 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 	if (entry && (entry->state == NODE_GONE || entry->state == NODE_UNDECIDED) &&
 	    (!boot_id || entry->boot_id == boot_id))
 		world_node_forget(world, entry);
+	members_known(world, node);
 	TAILQ_FOREACH (log, &world->logs, entry)
 		world_log_assign_roles(world, log);
 }
@@ -156,6 +193,8 @@ void world_node_left(struct world *world, node_id_t node, bool node_down)
 			daemon_gone(log, node);
 		world_log_assign_roles(world, log);
 	}
+	if (!node_down)
+		members_known(world, node);
 	if (!wanted && !entry->suspect)
 		world_node_forget(world, entry);
 }
@@ -173,6 +212,7 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 	entry->boot_id = boot_id;
 	entry->incarnation = incarnation;
 	entry->state = NODE_JOINING;
+	members_known(world, node);
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
 
@@ -261,8 +301,10 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	participant = log && node ? participant_get(log, sender, node->boot_id) : NULL;
 	if (!participant)
 		return log;
-	participant->late =
-	    participant->late || (!participant_resumed(participant) && world_undecided(world));
+	if (!participant_resumed(participant)) {
+		participant->unheard = node_to_hear(world, sender);
+		participant->late = participant->late || participant->unheard || world_undecided(world);
+	}
 	instance = participant_instance(participant, record->luid);
 	if (!instance) {
 		if (participant->instance_count == PARTICIPANT_INSTANCES_MAX)
@@ -482,6 +524,19 @@ static void apply_node_down(struct world *world, const struct record *record)
 	node->incarnation = 0;
 }
 
+static struct world_log *apply_member_known(struct world *world, node_id_t sender,
+					    const struct record *record)
+{
+	struct world_log *log = world_log_by_number(world, record->log);
+	struct participant *participant = log ? participant_find(log, record->node) : NULL;
+
+	if (!participant || participant->unheard != sender)
+		return log;
+	participant->unheard = NODE_NONE;
+	world_log_assign_roles(world, log);
+	return log;
+}
+
 static struct world_log *apply_to_log(struct world *world, node_id_t sender, const struct record *record)
 {
 	struct world_log *log = world_log_by_number(world, record->log);
@@ -516,6 +571,7 @@ struct world_log *world_apply(struct world *world, node_id_t sender, const struc
 	case RECORD_RESUME: return apply_resume(world, sender, record);
 	case RECORD_SUSPENDED: return apply_suspended(world, sender, record);
 	case RECORD_DESTROYED: return apply_destroyed(world, sender, record);
+	case RECORD_MEMBER_KNOWN: return apply_member_known(world, sender, record);
 	case RECORD_READY: apply_ready(world, sender, record); return NULL;
 	case RECORD_NODE_DOWN: apply_node_down(world, record); return NULL;
 	case RECORD_NODE_DEAD: {

@@ -401,8 +401,7 @@ static void test_speech_codec(void **state)
 	speech.shape = disk_shape;
 	speech.batch = 5;
 	speech.instance_count = 2;
-	speech.instances[0] =
-	    (struct world_instance){.luid = 0x1000, .resumed = true, .old = true};
+	speech.instances[0] = (struct world_instance){.luid = 0x1000, .resumed = true, .old = true};
 	speech.instances[1] = (struct world_instance){.luid = 0x1001, .tainted = true};
 	region_set_add_range(&speech.unsynced, 1, 5);
 	region_set_add(&speech.marks, 9);
@@ -438,8 +437,8 @@ static void test_speech_codec(void **state)
 	speech_fini(&speech);
 }
 
-/* A core log with two_node: the other half went on alone, and its node is back with another boot before it was said to
- * be dead. What it marked behind the split is unknown. */
+/* A core log with two_node: the other half went on alone, and its node is back with another boot before it
+ * was said to be dead. What it marked behind the split is unknown. */
 static void test_lone_member_comes_back(void **state)
 {
 	(void)state;
@@ -458,6 +457,60 @@ static void test_lone_member_comes_back(void **state)
 	assert_true(participant_find(log, 1)->late);
 	world_node_joins(&world, 2, 999, 5);
 	assert_int_equal(region_set_count(&log->ghosts), shape.region_count);
+	world_fini(&world);
+}
+
+/* Two nodes that split while both become members, each RESUME delivered to its sender alone: with two_node
+ * both halves are quorate. Neither gets a role, and what the other may have committed is unknown. */
+static void test_first_members_apart(void **state)
+{
+	(void)state;
+	struct world world;
+	struct log_shape shape = disk_shape;
+
+	world_begin(&world);
+	world_node_dead(&world, 3, 0);
+	while (world_node_find(&world, 3))
+		world_node_forget(&world, world_node_find(&world, 3));
+	resume(&world, 1, 0x1000, &shape);
+	struct world_log *log = world_log_find(&world, "LVM-abc");
+	assert_non_null(log);
+	assert_int_equal(log->writer, NODE_NONE);
+	assert_int_equal(log->recoverer, NODE_NONE);
+	world_node_left(&world, 2, true);
+	assert_int_equal(log->writer, NODE_NONE);
+	world_node_dead(&world, 2, 0);
+	assert_int_equal(log->writer, 1);
+	assert_int_equal(log->recoverer, 1);
+	assert_false(participant_find(log, 1)->late);
+	world_fini(&world);
+}
+
+/* The usual case: the other node says that it knows of the member, which has the roles from then on. */
+static void test_first_member_known(void **state)
+{
+	(void)state;
+	struct world world;
+	struct record record;
+	struct log_shape shape = disk_shape;
+
+	world_begin(&world);
+	while (world_node_find(&world, 3))
+		world_node_forget(&world, world_node_find(&world, 3));
+	resume(&world, 1, 0x1000, &shape);
+	struct world_log *log = world_log_find(&world, "LVM-abc");
+	assert_non_null(log);
+	assert_int_equal(log->writer, NODE_NONE);
+	record_init(&record);
+	record.type = RECORD_MEMBER_KNOWN;
+	record.log = log->number;
+	record.node = 1;
+	world_apply(&world, 1, &record); /* its own word does not count */
+	assert_int_equal(log->writer, NODE_NONE);
+	world_apply(&world, 2, &record);
+	assert_int_equal(log->writer, 1);
+	assert_int_equal(log->recoverer, 1);
+	record_fini(&record);
 	world_fini(&world);
 }
 
@@ -510,13 +563,21 @@ static void test_speeches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_roles),	  cmocka_unit_test(test_marks),
-	    cmocka_unit_test(test_node_dead),	  cmocka_unit_test(test_daemon_gone),
-	    cmocka_unit_test(test_recovery),	  cmocka_unit_test(test_claim),
-	    cmocka_unit_test(test_leg_failure),	  cmocka_unit_test(test_reshape),
-	    cmocka_unit_test(test_writer_failed), cmocka_unit_test(test_codec),
-	    cmocka_unit_test(test_speech_codec),  cmocka_unit_test(test_speeches),
+	    cmocka_unit_test(test_roles),
+	    cmocka_unit_test(test_marks),
+	    cmocka_unit_test(test_node_dead),
+	    cmocka_unit_test(test_daemon_gone),
+	    cmocka_unit_test(test_recovery),
+	    cmocka_unit_test(test_claim),
+	    cmocka_unit_test(test_leg_failure),
+	    cmocka_unit_test(test_reshape),
+	    cmocka_unit_test(test_writer_failed),
+	    cmocka_unit_test(test_codec),
+	    cmocka_unit_test(test_speech_codec),
+	    cmocka_unit_test(test_speeches),
 	    cmocka_unit_test(test_lone_member_comes_back),
+	    cmocka_unit_test(test_first_members_apart),
+	    cmocka_unit_test(test_first_member_known),
 	};
 
 	return cmocka_run_group_tests_name("world", tests, NULL, NULL);
