@@ -333,6 +333,7 @@ static void state_load(struct loop *loop)
 	const struct event_sink sink = {.post = event_post, .context = loop};
 
 	run_dir_load(loop->run_dir, &sink);
+	netlink_answer_former(loop->netlink);
 	device_mapper_ask(loop->mapper);
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "daemon/port/in_hand.h"
 #include "daemon/port/log.h"
 #include "protocol/ulog.h"
 
@@ -32,6 +33,7 @@
 
 struct kept_reply {
 	STAILQ_ENTRY(kept_reply) entry;
+	uint32_t seq;
 	size_t size;
 	uint8_t bytes[];
 };
@@ -42,6 +44,7 @@ struct netlink {
 	uint32_t peer_port;
 	void (*lost_fn)(void *context);
 	struct netlink_counts counts;
+	struct in_hand *hand; /* NULL: it could not be opened */
 	struct bytes_writer writer;
 	STAILQ_HEAD(, kept_reply) kept;
 	unsigned kept_count;
@@ -96,6 +99,12 @@ static void answer_lost(struct netlink *netlink, int error)
 	log_write(LOG_WARNING, "cannot answer the kernel: %s; it will ask again", strerror(-error));
 }
 
+static void answer_sent(struct netlink *netlink, uint32_t seq)
+{
+	netlink->counts.replies++;
+	in_hand_answered(netlink->hand, seq);
+}
+
 static void kept_send(void *context);
 
 static void kept_schedule(struct netlink *netlink)
@@ -122,13 +131,13 @@ static void kept_send(void *context)
 		if (error)
 			answer_lost(netlink, error);
 		else
-			netlink->counts.replies++;
+			answer_sent(netlink, reply->seq);
 		kept_drop(netlink);
 	}
 	kept_schedule(netlink);
 }
 
-static void reply_keep(struct netlink *netlink, const void *bytes, size_t size)
+static void reply_keep(struct netlink *netlink, uint32_t seq, const void *bytes, size_t size)
 {
 	struct kept_reply *reply = netlink->kept_count < KEPT_MAX ? malloc(sizeof(*reply) + size) : NULL;
 
@@ -136,6 +145,7 @@ static void reply_keep(struct netlink *netlink, const void *bytes, size_t size)
 		answer_lost(netlink, -ENOBUFS);
 		return;
 	}
+	reply->seq = seq;
 	reply->size = size;
 	memcpy(reply->bytes, bytes, size);
 	STAILQ_INSERT_TAIL(&netlink->kept, reply, entry);
@@ -144,7 +154,7 @@ static void reply_keep(struct netlink *netlink, const void *bytes, size_t size)
 }
 
 /* Send, or keep, what is in the writer. */
-static void writer_send(struct netlink *netlink)
+static void writer_send(struct netlink *netlink, uint32_t seq)
 {
 	struct bytes_writer *writer = &netlink->writer;
 	int error = 0;
@@ -156,12 +166,12 @@ static void writer_send(struct netlink *netlink)
 	if (STAILQ_EMPTY(&netlink->kept)) {
 		error = reply_send(netlink, writer->bytes, writer->size);
 		if (!error) {
-			netlink->counts.replies++;
+			answer_sent(netlink, seq);
 			return;
 		}
 	}
 	if (!error || can_retry(error))
-		reply_keep(netlink, writer->bytes, writer->size);
+		reply_keep(netlink, seq, writer->bytes, writer->size);
 	else
 		answer_lost(netlink, error);
 }
@@ -174,7 +184,23 @@ void netlink_reply(struct netlink *netlink, const struct effect *effect)
 	else
 		ulog_encode_reply(&netlink->writer, effect->reply.seq, effect->reply.luid,
 				  effect->reply.error, effect->reply.data, effect->reply.data_bytes);
-	writer_send(netlink);
+	writer_send(netlink, effect->reply.seq);
+}
+
+static void former_answer(void *context, uint32_t seq)
+{
+	struct netlink *netlink = context;
+
+	bytes_writer_clear(&netlink->writer);
+	ulog_encode_bare_reply(&netlink->writer, seq, -EAGAIN);
+	if (netlink->writer.failed || reply_send(netlink, netlink->writer.bytes, netlink->writer.size))
+		return; /* it will ask again by itself */
+	netlink->counts.former++;
+}
+
+void netlink_answer_former(struct netlink *netlink)
+{
+	in_hand_former(netlink->hand, former_answer, netlink);
 }
 
 static void malformed_log(const struct netlink *netlink, const struct ulog_request *request, const char *why)
@@ -190,7 +216,7 @@ static void refuse(struct netlink *netlink, const struct ulog_request *request)
 {
 	bytes_writer_clear(&netlink->writer);
 	ulog_encode_reply(&netlink->writer, request->seq, request->luid, -EINVAL, NULL, 0);
-	writer_send(netlink);
+	writer_send(netlink, request->seq);
 }
 
 static void datagram_take(struct netlink *netlink, const void *bytes, size_t size)
@@ -201,6 +227,7 @@ static void datagram_take(struct netlink *netlink, const void *bytes, size_t siz
 	switch (ulog_decode(bytes, size, &event.kernel, &why)) {
 	case ULOG_OK:
 		netlink->counts.requests++;
+		in_hand_taken(netlink->hand, event.kernel.seq);
 		event_sink_post(&netlink->config.sink, &event);
 		break;
 	case ULOG_IGNORE: netlink->counts.ignored++; break;
@@ -317,6 +344,12 @@ int netlink_open(const struct port_config *config, uint32_t peer_port, void (*lo
 		free(netlink);
 		return error;
 	}
+	error = in_hand_open(config->run_dir, &netlink->hand);
+	if (error)
+		log_write(LOG_WARNING,
+			  "requests in hand cannot be kept in the run directory: %s; after a restart the "
+			  "kernel asks again 15 s later",
+			  strerror(-error));
 	*ret_netlink = netlink;
 	return 0;
 }
@@ -330,6 +363,7 @@ void netlink_close(struct netlink *netlink)
 {
 	if (!netlink)
 		return;
+	in_hand_close(netlink->hand);
 	qb_loop_poll_del(netlink->config.loop, nl_socket_get_fd(netlink->socket));
 	if (netlink->timer_runs)
 		qb_loop_timer_del(netlink->config.loop, netlink->timer);

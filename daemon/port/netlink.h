@@ -26,6 +26,12 @@ struct netlink;
 int netlink_open(const struct port_config *config, uint32_t peer_port, void (*lost_fn)(void *context),
 		 struct netlink **ret_netlink);
 
+/*
+ * Tell the kernel to ask again at once what a former daemon had in hand (in_hand.h): for the time when all
+ * that daemon remembered has been told to the core.
+ */
+void netlink_answer_former(struct netlink *netlink);
+
 /* EFFECT_REPLY. Never blocks: what cannot be sent now is kept and tried again for a second; after that the
  * kernel asks again anyway. */
 void netlink_reply(struct netlink *netlink, const struct effect *effect);
@@ -38,6 +44,8 @@ struct netlink_counts {
 	uint64_t ignored;   /* other senders, or not for us */
 	uint64_t lost;	    /* overflows of the receive buffer */
 	uint64_t dropped;   /* answers given up */
+	uint64_t
+	    former; /* requests of a former daemon's that the kernel was told to repeat, or may have been */
 };
 void netlink_count(const struct netlink *netlink, struct netlink_counts *ret_counts);
 

@@ -16,6 +16,7 @@
 
 #include "common/bytes.h"
 #include "daemon/port/bit_file.h"
+#include "daemon/port/in_hand.h"
 #include "daemon/port/lock_file.h"
 #include "daemon/port/log.h"
 
@@ -508,6 +509,7 @@ static int boot_write(struct run_dir *dir, const char *boot_id)
 
 	if (error)
 		return error;
+	in_hand_remove(dir->fd);
 	if (ftruncate(dir->boot_fd, 0))
 		return -errno;
 	if (pwrite(dir->boot_fd, text, (size_t)size, 0) != size)

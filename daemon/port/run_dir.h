@@ -3,6 +3,7 @@
  * The run directory: what must survive the daemon but not the boot (hazards A10, A13).
  *
  *   boot            the boot id, and whether the state below is intact
+ *   in-hand         numbers of the kernel's requests that are not answered yet (in_hand.h)
  *   LOG/meta        uuid, region count and the core's own bytes; replaced by rename(2)
  *   LOG/held.LUID   one bit a region, RUN_HELD of that instance (LUID: 16 hexadecimal digits)
  *   LOG/marked, unsynced, ghost, failed, work     one bit a region each

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/port/in_hand.h"
 #include "daemon/port/netlink.h"
 #include "protocol/ulog.h"
 
@@ -305,6 +306,84 @@ static void test_dead_peer(void **state)
 	netlink_close(netlink);
 }
 
+/* How often the kernel was told to ask again, by number of the request. */
+static void peer_count_again(const struct peer *peer, unsigned counts[1000])
+{
+	struct ulog_reply reply;
+	uint8_t buffer[1024];
+
+	memset(counts, 0, 1000 * sizeof(*counts));
+	while (peer_answer(peer, &reply, buffer, 0)) {
+		assert_true(reply.bare && reply.error == -EAGAIN && reply.seq < 1000);
+		counts[reply.seq]++;
+	}
+}
+
+/* What a daemon had in hand when it died, its successor asks for again: that, and what nobody had read, once.
+ */
+static void test_former_daemon(void **state)
+{
+	struct port_test *test = *state;
+	struct peer peer = peer_open(1 << 22);
+	struct netlink *netlink = open_for(test, peer.port);
+	struct ulog_reply reply;
+	unsigned counts[1000];
+	uint8_t buffer[1024];
+
+	netlink_answer_former(netlink);
+	peer_count_again(&peer, counts);
+	for (unsigned seq = 0; seq < 1000; seq++)
+		assert_int_equal(counts[seq], 0);
+	for (uint32_t seq = 0; seq < 4; seq++)
+		peer_request(&peer, seq);
+	port_test_run(test, 4);
+	answer(netlink, 1, 0, false, NULL);
+	assert_true(peer_answer(&peer, &reply, buffer, 10000));
+	netlink_close(netlink);
+	netlink = open_for(test, peer.port);
+	netlink_answer_former(netlink);
+	peer_count_again(&peer, counts);
+	for (unsigned seq = 0; seq < 1000; seq++)
+		assert_int_equal(counts[seq], seq != 1 && seq <= 3 + 256);
+	netlink_close(netlink);
+	netlink = open_for(test, peer.port);
+	netlink_answer_former(netlink);
+	assert_false(peer_answer(&peer, &reply, buffer, 0));
+	netlink_close(netlink);
+	close(peer.fd);
+}
+
+static void hand_count(void *context, uint32_t seq)
+{
+	unsigned *counts = context;
+	uint32_t i = seq - (UINT32_MAX - 4999);
+
+	assert_true(i < 20000);
+	counts[i]++;
+}
+
+/* Requests that are never answered do not crowd out those that are younger. */
+static void test_many_in_hand(void **state)
+{
+	struct port_test *test = *state;
+	struct in_hand *hand;
+	unsigned counts[20000] = {0};
+
+	assert_int_equal(in_hand_open(test->config.run_dir, &hand), 0);
+	for (uint32_t i = 0; i < 10000; i++)
+		in_hand_taken(hand, UINT32_MAX - 4999 + i);
+	for (uint32_t i = 9000; i < 9500; i++)
+		in_hand_answered(hand, UINT32_MAX - 4999 + i);
+	in_hand_close(hand);
+	assert_int_equal(in_hand_open(test->config.run_dir, &hand), 0);
+	in_hand_former(hand, hand_count, counts);
+	in_hand_close(hand);
+	for (uint32_t i = 0; i < 10000 + IN_HAND_AHEAD; i++)
+		assert_int_equal(counts[i], i >= 10000 - IN_HAND_MAX && (i < 9000 || i >= 9500));
+	for (uint32_t i = 10000 + IN_HAND_AHEAD; i < 20000; i++)
+		assert_int_equal(counts[i], 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, port_test_setup, port_test_teardown)
 
 int main(void)
@@ -316,6 +395,8 @@ int main(void)
 	    TEST(test_overflow),
 	    TEST(test_slow_peer),
 	    TEST(test_dead_peer),
+	    TEST(test_former_daemon),
+	    TEST(test_many_in_hand),
 	};
 
 	/* Never the host's own: other daemons may listen there. */
