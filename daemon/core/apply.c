@@ -164,13 +164,23 @@ static void record_clip(const struct core *core, struct record *record)
 		region_set_truncate(&record->regions, world->shape.region_count);
 }
 
+/* The last table that the state knew of this node may go before the next is resumed (RESUME waits, or was lost): the
+ * marks went with it. */
+static void note_own_destroyed(struct core *core, struct log *log)
+{
+	if (log && core->join == JOIN_READY && !log_self(core, log))
+		marks_unlearn(log);
+}
+
 static void apply_record(struct core *core, node_id_t node, struct record *record)
 {
-	struct world_log *world;
-	struct log *log;
+	struct world_log *world = world_log_by_number(&core->world, record->log);
+	struct log *log = world ? log_find(core, world->uuid) : NULL;
 
 	record_clip(core, record);
 	world = world_apply(&core->world, node, record);
+	if (record->type == RECORD_DESTROYED && node == core->config.node)
+		note_own_destroyed(core, log);
 	if (record->type == RECORD_READY && node == core->config.node && core->join == JOIN_SPEAKING)
 		join_ready(core);
 	if (record->type == RECORD_READY)

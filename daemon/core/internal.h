@@ -149,7 +149,7 @@ struct log {
 	uint64_t legs_token, legs_retry_ns;
 	bool give_up_all;    /* a suspend wants every lingering mark cleared now */
 	bool legs_failed;    /* the last flush failed */
-	bool unmarked;	     /* writes were let through unmarked: a suspend has to flush them (hazard B7) */
+	bool flush_due;	     /* a suspend has begun, and no flush since */
 	bool handles_errors; /* the live table has handle_errors: its kernel holds a write whose FLUSH failed
 			      */
 
@@ -159,6 +159,7 @@ struct log {
 	uint64_t copied_due_ns;
 	struct region_set wanted; /* writers somewhere wait for these */
 	struct region_set want_pending, want_sent;
+	uint64_t want_again_ns;
 	region_t work_cursor;
 	bool was_recoverer;
 	bool rescuing; /* the copy under way is of `rescue`, an out-of-sync region (recovery.c), not a repair
@@ -340,6 +341,7 @@ void marks_add(struct core *core, struct log *log, struct instance *instance, re
 void marks_force(struct core *core, struct log *log, region_t region); /* a new batch, marked before or not */
 void marks_adopt(struct core *core, struct log *log, struct instance *instance,
 		 const struct region_set *marks);
+void marks_unlearn(struct log *log);
 void marks_abandon(struct core *core, struct log *log, const struct region_set *regions);
 void marks_remove(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_tick(struct core *core, struct log *log);

@@ -22,18 +22,7 @@ static void log_unlearn(struct log *log)
 {
 	struct instance *instance;
 
-	region_set_union_with(&log->pending, &log->announced);
-	region_set_union_with(&log->pending, &log->clearing);
-	region_set_union_with(&log->pending, &log->cleared_in_flight);
-	region_set_union_with(&log->linger_young, &log->linger_old);
-	region_set_union_with(&log->linger_young, &log->flushing);
-	region_set_union_with(&log->linger_young, &log->clearing);
-	region_set_union_with(&log->linger_young, &log->cleared_in_flight);
-	region_set_clear(&log->announced);
-	region_set_clear(&log->clearing);
-	region_set_clear(&log->cleared_in_flight);
-	region_set_clear(&log->linger_old);
-	region_set_clear(&log->flushing);
+	marks_unlearn(log);
 	/* Copied but not told: the speech says IN_SYNC 1, so these become ghosts and are compared once more.
 	 */
 	region_set_clear(&log->copied);
@@ -56,11 +45,7 @@ static void log_unlearn(struct log *log)
 	TAILQ_FOREACH (instance, &log->instances, entry) {
 		instance->resume_sent = instance->resume_heard = false;
 		instance->leaving_sent = instance->suspended_sent = false;
-		/* Cleared in the frame that was under way, and marked again since. */
-		region_set_subtract(&log->linger_young, &instance->held);
 	}
-	if (!region_set_is_empty(&log->linger_young) && log->linger_due_ns == UINT64_MAX)
-		log->linger_due_ns = 0;
 }
 
 bool join_io_in_flight(const struct core *core)

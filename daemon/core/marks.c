@@ -57,6 +57,30 @@ void marks_adopt(struct core *core, struct log *log, struct instance *instance,
 	region_set_fini(&unknown);
 }
 
+/* Nobody else knows of the marks of this node any more. */
+void marks_unlearn(struct log *log)
+{
+	const struct instance *instance;
+
+	region_set_union_with(&log->pending, &log->announced);
+	region_set_union_with(&log->pending, &log->clearing);
+	region_set_union_with(&log->pending, &log->cleared_in_flight);
+	region_set_union_with(&log->linger_young, &log->linger_old);
+	region_set_union_with(&log->linger_young, &log->flushing);
+	region_set_union_with(&log->linger_young, &log->clearing);
+	region_set_union_with(&log->linger_young, &log->cleared_in_flight);
+	region_set_clear(&log->announced);
+	region_set_clear(&log->clearing);
+	region_set_clear(&log->cleared_in_flight);
+	region_set_clear(&log->linger_old);
+	region_set_clear(&log->flushing);
+	/* Cleared in the frame that was under way, and marked again since. */
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		region_set_subtract(&log->linger_young, &instance->held);
+	if (!region_set_is_empty(&log->linger_young) && log->linger_due_ns == UINT64_MAX)
+		log->linger_due_ns = 0;
+}
+
 /* Nobody will clear these any more: they linger like cleared ones, unless another table holds them. */
 void marks_abandon(struct core *core, struct log *log, const struct region_set *regions)
 {
@@ -112,7 +136,7 @@ static void legs_flush_start(struct core *core, struct log *log)
 	struct effect *effect = effect_add_log(core, EFFECT_LEGS_FLUSH, log);
 
 	log->legs_busy = true;
-	log->unmarked = false;
+	log->flush_due = false;
 	log->legs_token = effect->token = core_token(core);
 }
 
@@ -132,7 +156,7 @@ static void linger_rotate(struct core *core, struct log *log, bool all)
 /* One flush of the legs serves the marks to give up and the regions copied (hazard B7). */
 void marks_tick(struct core *core, struct log *log)
 {
-	bool linger_due, copied_due;
+	bool linger_due, copied_due, suspends;
 
 	/* The legs of a table that is not live belong to somebody else. */
 	if (log->linger_due_ns == UINT64_MAX &&
@@ -140,7 +164,9 @@ void marks_tick(struct core *core, struct log *log)
 		log->linger_due_ns = core->now_ns + linger_step_ns(core);
 	if (log->copied_due_ns == UINT64_MAX && !region_set_is_empty(&log->copied))
 		log->copied_due_ns = core->now_ns + SYNC_BATCH_NS;
-	if (!log_table_live(log) || log->legs_busy || (log->legs_failed && core->now_ns < log->legs_retry_ns))
+	suspends = log->give_up_all && log->flush_due;
+	if (!log_table_live(log) || log->legs_busy ||
+	    (log->legs_failed && core->now_ns < log->legs_retry_ns && !suspends))
 		return;
 	log->legs_failed = false;
 	linger_due = log->linger_due_ns <= core->now_ns || log->give_up_all;
@@ -151,8 +177,7 @@ void marks_tick(struct core *core, struct log *log)
 		region_set_move(&log->copied_flushing, &log->copied);
 		log->copied_due_ns = UINT64_MAX;
 	}
-	if (!region_set_is_empty(&log->flushing) || !region_set_is_empty(&log->copied_flushing) ||
-	    (log->give_up_all && log->unmarked))
+	if (!region_set_is_empty(&log->flushing) || !region_set_is_empty(&log->copied_flushing) || suspends)
 		legs_flush_start(core, log);
 }
 
@@ -174,7 +199,7 @@ void marks_flushed(struct core *core, struct log *log, int error)
 	log->legs_busy = false;
 	if (error) {
 		/* Marks stay: a region whose bytes may sit in a volatile cache is not clean. */
-		log->legs_failed = log->unmarked = true;
+		log->legs_failed = true;
 		log->legs_retry_ns = core->now_ns + LEGS_RETRY_NS;
 		region_set_union_with(&log->linger_old, &log->flushing);
 		region_set_union_with(&log->copied, &log->copied_flushing);
@@ -208,7 +233,7 @@ void marks_flushed(struct core *core, struct log *log, int error)
 
 bool marks_flushed_all(const struct log *log)
 {
-	return !log->legs_busy && !log->unmarked && region_set_is_empty(&log->linger_young) &&
+	return !log->legs_busy && !log->flush_due && region_set_is_empty(&log->linger_young) &&
 	       region_set_is_empty(&log->linger_old) && region_set_is_empty(&log->flushing) &&
 	       region_set_is_empty(&log->copied) && region_set_is_empty(&log->copied_flushing);
 }

@@ -7,6 +7,8 @@
 
 /* Writes that wait this long for a recovery that no work is asked for wait for one that has stopped. */
 #define RESCUE_PATIENCE_NS (2 * NS_PER_S)
+/* What writers still wait for is asked of the recoverer once more after this long. */
+#define WANT_AGAIN_NS (2 * NS_PER_S)
 
 static bool work_possible(const struct core *core, const struct log *log, const struct instance *instance)
 {
@@ -172,15 +174,18 @@ void recovery_remote(struct core *core, struct log *log, struct instance *instan
 	uint64_t hint = log->shape.region_count;
 	uint8_t data[16];
 
-	if (recovering && let_through(core, world, instance, region)) {
+	if (recovering && let_through(core, world, instance, region))
 		recovering = false;
-		log->unmarked = true;
-	}
 	/* No hint passes a region that is not in sync (hazard A3). */
 	if (region_set_first(&log->unsynced, &first))
 		hint = first;
 	if (recovering && !instance->remote_since_ns)
 		instance->remote_since_ns = core->now_ns;
+	/* The recoverer may be another one since, or have had to leave the region alone for a while. */
+	if (core->now_ns >= log->want_again_ns) {
+		log->want_again_ns = core->now_ns + WANT_AGAIN_NS;
+		region_set_clear(&log->want_sent);
+	}
 	if (recovering && world && world->recoverer == core->config.node)
 		region_set_add(&log->wanted, region);
 	else if (recovering && !region_set_contains(&log->want_sent, region))

@@ -13,6 +13,9 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
 	instance->suspend_step = SUSPEND_DRAIN;
 	instance->leaving_sent = instance->suspended_sent = false;
 	instance->suspend_deadline_ns = core->now_ns + DRAIN_NS;
+	/* What is held still, or was let through unmarked, lingers nowhere; after a restart nobody knows of the latter:
+	 * each suspend flushes the legs (hazard B7). */
+	log->flush_due = true;
 	log_poke(core, log);
 }
 
@@ -98,7 +101,6 @@ static void suspend_finish(struct core *core, struct log *log, struct instance *
 	instance->state = INSTANCE_SUSPENDED;
 	instance->suspend_step = SUSPEND_DONE;
 	recovery_work_end(core, log, instance);
-	recovery_tell_marked(core, log);
 	hand_over_end(log);
 	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
 	run_state_meta(core, log);
@@ -146,10 +148,13 @@ static bool suspend_step(struct core *core, struct log *log, struct instance *in
 		log->give_up_all = !log_resumed_instance(log);
 		break;
 	case SUSPEND_CLEAR:
-		if (log->give_up_all && !log->legs_failed && !marks_quiet(log)) {
+		if (log->give_up_all && (log->flush_due || !log->legs_failed) && !marks_quiet(log)) {
 			marks_tick(core, log);
 			return false;
 		}
+		/* While this node is the recoverer still: behind SUSPENDED nobody would believe it. */
+		if (log->give_up_all)
+			recovery_tell_marked(core, log);
 		log->give_up_all = false;
 		break;
 	case SUSPEND_LEAVE:
@@ -181,11 +186,12 @@ static void suspend_inactive(struct core *core, struct log *log, struct instance
 	/* What was written through this node's paths is flushed all the same: another node may copy and clean
 	 * it. */
 	if (!log_other_running(log, instance)) {
-		log->give_up_all = !log->legs_failed && !marks_flushed_all(log);
+		log->give_up_all = (log->flush_due || !log->legs_failed) && !marks_flushed_all(log);
 		if (log->give_up_all) {
 			marks_tick(core, log);
 			return;
 		}
+		recovery_tell_marked(core, log);
 		device_close(core, log);
 	}
 	suspend_tell(core, log, instance);

@@ -19,15 +19,18 @@ static bool legs_differ(const struct sim_log *log, unsigned region)
 	return false;
 }
 
-/* After a power cut the legs could differ. */
-static bool legs_cached(const struct sim_log *log, unsigned region)
+/* After a power cut the legs could differ: the node through whose path the bytes are still on their way, 0: none. */
+static unsigned legs_cached(const struct sim_log *log, unsigned region, unsigned *ret_leg)
 {
 	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
-		for (unsigned block = 0; block < SIM_BLOCKS; block++)
-			if (log->legs[leg][region][block].cached_by &&
-			    log->legs[leg][region][block].visible != log->legs[leg][region][block].durable)
-				return true;
-	return false;
+		for (unsigned block = 0; block < SIM_BLOCKS; block++) {
+			const struct block *it = &log->legs[leg][region][block];
+
+			*ret_leg = leg;
+			if (it->cached_by && it->visible != it->durable)
+				return it->cached_by;
+		}
+	return 0;
 }
 
 static bool write_under_way(const struct sim *sim, const struct sim_log *log, unsigned region)
@@ -267,9 +270,12 @@ static void guarantee_6_one_writer(struct sim *sim)
 
 static void clean_is_durable(struct sim *sim, const struct sim_log *log, unsigned region)
 {
-	if (log->disk && legs_cached(log, region) && device_says_clean(log, region))
-		sim_fail(sim, 7, "%s region %u is clean on the log device, but a leg's cache holds writes",
-			 log->uuid, region);
+	unsigned leg = 0, node = log->disk ? legs_cached(log, region, &leg) : 0;
+
+	if (node && device_says_clean(log, region))
+		sim_fail(sim, 7,
+			 "%s region %u is clean on the log device, but leg %u's cache holds a write of node %u",
+			 log->uuid, region, leg, node);
 }
 
 /* A clean bit on the log device is true after a power cut. */
@@ -401,6 +407,18 @@ static void trace_log(struct sim *sim, unsigned node, unsigned number)
 		    (unsigned long long)region_set_count(&it->waiting), (unsigned long long)it->local_acked,
 		    (unsigned long long)it->local_ack_due, (unsigned long long)it->local_committed,
 		    (unsigned long long)region_set_count(&it->marks), it->awaited ? " awaited" : "");
+	sim_trace(sim, node, "  unsynced %llu ghosts %llu failed %llu barred %d; told unsynced %llu",
+		  (unsigned long long)region_set_count(&world->unsynced),
+		  (unsigned long long)region_set_count(&world->ghosts),
+		  (unsigned long long)region_set_count(&world->failed), world->repair_barred,
+		  (unsigned long long)region_set_count(&log->unsynced));
+	TAILQ_FOREACH (it, &world->participants, entry)
+		for (unsigned i = 0; i < it->instance_count; i++)
+			sim_trace(sim, node, "  node %u luid %llx:%s%s%s%s", it->node,
+				  (unsigned long long)it->instances[i].luid,
+				  it->instances[i].resumed ? " resumed" : "",
+				  it->instances[i].leaving ? " leaving" : "",
+				  it->instances[i].tainted ? " tainted" : "", it->instances[i].old ? " old" : "");
 }
 
 void check_dump(struct sim *sim)

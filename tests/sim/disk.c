@@ -165,6 +165,9 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event)
 		if (!fails)
 			block_write(log, out->leg.leg, out->leg.region, out->leg.block, out->leg.tag,
 				    event->node);
+		sim_trace(sim, event->node, "%s %s to leg %u region %u block %u: %s", log->uuid,
+			  out->leg.copy ? "copy" : "write", out->leg.leg, (unsigned)out->leg.region,
+			  out->leg.block, fails ? "error" : "done");
 		if (!out->leg.copy)
 			story(sim, event->node, "the write of region %u is on leg %u",
 			      (unsigned)out->leg.region, out->leg.leg);

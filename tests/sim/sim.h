@@ -188,7 +188,7 @@ struct sim_device {
 	enum table_stage stage;
 	bool busy, status_busy, excused, reload_wanted, removing;
 	bool reloading;
-	bool one_leg;	     /* the live table wrote to one leg of a region that had failed */
+	bool unflushed;	     /* POSTSUSPEND or DTR of the live table reached nobody */
 	bool resume_unheard; /* its last RESUME reached nobody */
 	bool looked_at;	     /* once, after the faults */
 	enum kernel_command_type command;

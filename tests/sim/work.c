@@ -216,10 +216,10 @@ static void table_gone(struct sim *sim, unsigned number, unsigned log)
 {
 	struct sim_device *device = &sim->nodes[number].devices[log];
 
-	/* What it wrote to one leg nobody knows of, and nobody flushes. */
-	if (device->one_leg)
+	/* Nobody heard of its end while its legs could be reached through it. */
+	if (device->unflushed)
 		disk_path_flush(sim, number, log);
-	device->one_leg = false;
+	device->unflushed = false;
 	if (!device->excused)
 		return;
 	disk_path_flush(sim, number, log);
@@ -296,8 +296,9 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 	if (out->complaint.kind == KERNEL_CALL_FAILED && out->complaint.request == ULOG_RESUME)
 		device->resume_unheard = true;
 	story(sim, number, "kernel: %s", kernel_complaint_name(out->complaint.kind));
-	if (out->complaint.kind == KERNEL_WRITE_ONE_LEG)
-		device->one_leg = true;
+	if (out->complaint.kind == KERNEL_CALL_FAILED &&
+	    (out->complaint.request == ULOG_POSTSUSPEND || out->complaint.request == ULOG_DTR))
+		device->unflushed = true;
 	if (out->complaint.kind == KERNEL_RESUME_FAILED)
 		work_excuse(sim, number, log);
 	observe_complaint(sim, number, log, out);

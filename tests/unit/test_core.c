@@ -380,6 +380,97 @@ static void test_failed_copy_waits_for_the_reload(void **state)
 	cluster_free(cluster);
 }
 
+/* What is held when the table is suspended (here: a leg failed under it) may sit in a cache: the suspend flushes the
+ * legs, for another node copies the region then (hazard B7). */
+static void test_suspend_flushes_what_is_held(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	unsigned flushes;
+	uint32_t suspend;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 3);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	assert_answered(cluster, 1, set_sync(cluster, 1, 100, 3, 0));
+	small_advance(cluster, 10000000000);
+	flushes = cluster->nodes[1].legs_flushes;
+	suspend = small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, suspend);
+	assert_int_equal(cluster->nodes[1].legs_flushes, flushes + 1);
+	cluster_free(cluster);
+}
+
+/* Copied, and the legs cannot be flushed: all are told before the recoverer leaves, or its table knows as in sync
+ * what nobody recovers any more. */
+static void test_copied_is_told_before_the_suspend(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t work, suspend;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	cluster->nodes[1].legs_broken = true;
+	work = small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+	assert_answered(cluster, 1, set_sync(cluster, 1, 100, small_reply_u64(cluster, 1, work, 1), 1));
+	suspend = small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, suspend);
+	cluster->nodes[1].legs_broken = false;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 10000000000);
+	assert_int_equal(count_of(cluster, 1, 100), REGIONS);
+	assert_int_equal(device_dirty_count(cluster), 0);
+	cluster_free(cluster);
+}
+
+/* DESTROYED of the only table goes before RESUME of the next, which had to wait for quorum: the log begins anew, and
+ * the marks of before mean nothing in it. */
+static void test_last_table_takes_the_marks_along(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t resume;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 5);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	small_quorum(cluster, false);
+	small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 1000000000);
+	resume = small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	small_quorum(cluster, true);
+	assert_answered(cluster, 1, resume);
+	recover_all(cluster, 1, 101);
+	small_region(cluster, 1, ULOG_MARK_REGION, 101, 5);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
+	assert_false(device_clean(cluster, 5));
+	cluster_free(cluster);
+}
+
+/* A write waits for a region, the recoverer goes: the next one is asked too. */
+static void test_next_recoverer_is_asked_again(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	assert_int_equal(ask(cluster, 3, ULOG_IS_REMOTE_RECOVERING, 300, 50), 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	small_advance(cluster, 3000000000);
+	assert_int_equal(ask(cluster, 3, ULOG_IS_REMOTE_RECOVERING, 300, 50), 1);
+	assert_int_equal(small_reply_u64(cluster, 2, small_request(cluster, 2, ULOG_GET_RESYNC_WORK, 200, NULL, 0), 1),
+			 50);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,6 +485,10 @@ int main(void)
 		cmocka_unit_test(test_reload_two_tables_of_one_log),
 		cmocka_unit_test(test_all_leave_at_once),
 		cmocka_unit_test(test_failed_copy_waits_for_the_reload),
+		cmocka_unit_test(test_suspend_flushes_what_is_held),
+		cmocka_unit_test(test_copied_is_told_before_the_suspend),
+		cmocka_unit_test(test_last_table_takes_the_marks_along),
+		cmocka_unit_test(test_next_recoverer_is_asked_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
