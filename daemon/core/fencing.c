@@ -95,20 +95,29 @@ static void node_undecided(struct core *core, const struct world_node *node)
 	effect->fence.boot_id = node->boot_id;
 }
 
+static bool node_down_told(const struct core *core, node_id_t id)
+{
+	for (unsigned i = 0; core->down_told == core->epoch && i < core->down_told_count; i++)
+		if (core->down_told_nodes[i] == id)
+			return true;
+	return false;
+}
+
 /* CPG does not report the death of a node whose daemon had gone before: the quorum's list of nodes does
  * (A10). */
 static bool node_down_due(const struct core *core, node_id_t id)
 {
 	const struct world_node *node = world_node_find(&core->world, id);
 
-	return (!node || node->state == NODE_GONE) && !ring_has(core, id) &&
-	       !(core->down_told == core->epoch && core->down_told_node == id);
+	return (!node || node->state == NODE_GONE) && !ring_has(core, id) && !node_down_told(core, id);
 }
 
 static void node_down_tell(struct core *core, node_id_t node, uint64_t boot_id)
 {
+	if (core->down_told != core->epoch || core->down_told_count == FRAME_NODES_MAX)
+		core->down_told_count = 0;
 	core->down_told = core->epoch;
-	core->down_told_node = node;
+	core->down_told_nodes[core->down_told_count++] = node;
 	tell(core, RECORD_NODE_DOWN, node, boot_id);
 }
 

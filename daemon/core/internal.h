@@ -275,8 +275,9 @@ struct core {
 		uint64_t boot_id;
 	} watched[FRAME_NODES_MAX];
 	unsigned watched_count;
-	uint64_t down_told; /* epoch and node of the last NODE_DOWN sent */
-	node_id_t down_told_node;
+	uint64_t down_told; /* the epoch, and the nodes whose NODE_DOWN was sent in it */
+	node_id_t down_told_nodes[FRAME_NODES_MAX];
+	unsigned down_told_count;
 
 	/* Logs of this node. */
 	struct logs logs;
