@@ -11,6 +11,7 @@ static void backlog_add(struct core *core, node_id_t node, const uint8_t *bytes,
 	struct backlog_item *item;
 
 	if (core->backlog_bytes + size > BACKLOG_BYTES_MAX) {
+		core->counters.backlog_overflows++;
 		core_log(core, LOG_ERR,
 			 "too much came while the checkpoint was under way: asking for another");
 		join_reset(core);

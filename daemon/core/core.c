@@ -94,6 +94,7 @@ struct core *core_new(const struct core_config *config)
 	core->next_incarnation = config->incarnation + 1;
 	core->component = config->node;
 	core->repair_paused = config->repair_paused;
+	core->repair_rate = config->repair_rate;
 	core->next_handle = 1;
 	core->next_token = 1;
 	core->next_stream_id = 1;
@@ -211,6 +212,7 @@ static void control(struct core *core, const struct event *event)
 		core->repair_paused = false;
 		log_poke_all(core);
 		break;
+	case CONTROL_REPAIR_RATE: repair_rate_set(core, event->control.uuid, event->control.rate); break;
 	}
 }
 
@@ -301,9 +303,9 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 {
 	bool cleans =
 	    log->device.state == DEVICE_IDLE && log->device.merged && log->device.clean_due_ns != UINT64_MAX;
+	uint64_t due = UINT64_MAX, repair_ns = repair_next_ns(core, log);
 	const struct world_log *world;
 	const struct instance *instance;
-	uint64_t due = UINT64_MAX;
 
 	if (!log->legs_busy && log_table_live(log)) {
 		due = earlier(log->linger_due_ns, log->copied_due_ns);
@@ -320,8 +322,7 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 	/* Asked of every log after each step: idle ones are not even looked up. */
 	if (core->active)
 		due = earlier(due, log->device_retry_ns);
-	if (!core->active ||
-	    (!cleans && log->repair_retry_ns == UINT64_MAX && log->repair_hold_ns <= core->now_ns))
+	if (!core->active || (!cleans && log->repair_retry_ns == UINT64_MAX && repair_ns <= core->now_ns))
 		return due;
 	world = log_world(core, log);
 	if (!world)
@@ -331,8 +332,8 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 	if (world->claimed && world->recoverer == core->config.node && !log->repairing && !log->release_sent)
 		due = earlier(due, log->repair_retry_ns);
 	if (!world->claimed && world->recoverer == core->config.node &&
-	    !region_set_is_empty(&world->ghosts) && log->repair_hold_ns > core->now_ns)
-		due = earlier(due, log->repair_hold_ns);
+	    !region_set_is_empty(&world->ghosts) && repair_ns > core->now_ns)
+		due = earlier(due, repair_ns);
 	return due;
 }
 

@@ -36,6 +36,7 @@ struct core_config {
 	uint32_t linger_regions; /* how many cleared marks a log keeps at most */
 	bool run_state_lost;	 /* nothing, or not all, of this boot is in the run directory (hazard A10) */
 	bool repair_paused;	 /* start with the repair of ghosts paused */
+	uint64_t repair_rate;	 /* of ghosts, for each log, bytes a second at most; 0: no limit */
 	/* Nodes of the cluster's configuration, up or not: when nobody knows the state, each of them may hold
 	 * marks. */
 	node_id_t configured[CORE_NODES_MAX];
@@ -120,6 +121,7 @@ enum control_command {
 			      */
 	CONTROL_REPAIR_PAUSE,
 	CONTROL_REPAIR_RESUME,
+	CONTROL_REPAIR_RATE, /* rate; uuid or NULL for all logs, later ones too */
 };
 
 struct event {
@@ -177,6 +179,7 @@ struct event {
 			enum control_command command;
 			node_id_t node;
 			const char *uuid;
+			uint64_t rate; /* bytes a second, 0: no limit */
 		} control;
 	};
 };

@@ -33,14 +33,15 @@ static bool watch_remember(struct core *core, node_id_t node, uint64_t boot_id)
 	return true;
 }
 
-static void tell(struct core *core, enum record_type type, node_id_t node, uint64_t boot_id)
+static bool tell(struct core *core, enum record_type type, node_id_t node, uint64_t boot_id)
 {
 	struct record *record = send_add(core, type, NULL);
 
 	if (!record)
-		return;
+		return false;
 	record->node = node;
 	record->boot_id = boot_id;
+	return true;
 }
 
 /* A suspect is alive as far as anybody knows; what is unknown is whether its kernel holds marks. */
@@ -114,11 +115,12 @@ static bool node_down_due(const struct core *core, node_id_t id)
 
 static void node_down_tell(struct core *core, node_id_t node, uint64_t boot_id)
 {
+	if (!tell(core, RECORD_NODE_DOWN, node, boot_id))
+		return;
 	if (core->down_told != core->epoch || core->down_told_count == FRAME_NODES_MAX)
 		core->down_told_count = 0;
 	core->down_told = core->epoch;
 	core->down_told_nodes[core->down_told_count++] = node;
-	tell(core, RECORD_NODE_DOWN, node, boot_id);
 }
 
 static void gone_nodes_check(struct core *core)

@@ -31,6 +31,9 @@
 #define REPLACED_NS (30 * NS_PER_S)
 /* Copies of one request that are kept, and requests of one log in all. */
 #define WAITING_MAX 256
+/* Records on their way into a frame. What is not derived from the state of a log is little: a few for each
+ * table. */
+#define OUT_MAX 65536
 /* What a joiner keeps of the order until its checkpoint is complete. */
 #define BACKLOG_BYTES_MAX  (UINT64_C(64) << 20)
 #define STREAM_CONTENT_MAX (UINT32_C(1) << 30)
@@ -121,6 +124,7 @@ struct log {
 	TAILQ_HEAD(instances, instance) instances;
 	struct waitings waitings;
 	unsigned waiting_count;
+	bool waiting_full; /* and that was said */
 
 	struct region_set unsynced; /* instances here were told IN_SYNC 0: this alone answers IN_SYNC */
 	struct region_set ghosts;   /* as persisted */
@@ -171,6 +175,11 @@ struct log {
 	region_t repair_cursor;
 	uint64_t repair_retry_ns; /* a claim that is not granted until then makes room for the next */
 	uint64_t repair_hold_ns;  /* no new claim until then: a copy failed */
+	bool repair_rate_own;	  /* `repair_rate` is of this log, not the core's */
+	uint64_t repair_rate;	  /* bytes a second, 0: no limit */
+	uint64_t repair_begin_ns,
+	    repair_bytes; /* the last copy: the next one has to wait for its share of time */
+	uint64_t repaired_regions;
 
 	struct device device;
 	uint64_t device_retry_ns; /* the dead log device is tried again, UINT64_MAX: nobody waits for it */
@@ -264,6 +273,8 @@ struct core {
 	uint16_t version; /* of the protocol, as the view has settled on */
 	bool ready_due;
 	struct outgoings out;
+	unsigned out_count;
+	bool out_full; /* and that was said */
 	struct outstreams outstreams;
 	struct instreams instreams;
 	uint64_t next_stream_id;
@@ -289,12 +300,14 @@ struct core {
 	bool acks_due;
 	bool known_due; /* a member of some log waits to hear that this node knows of it */
 	bool repair_paused;
+	uint64_t repair_rate;
 	char (*tables)[LOG_UUID_BYTES]; /* logs that had a table when device-mapper was last asked */
 	size_t table_count;
 	bool tables_known;
 
 	struct {
 		uint64_t requests, messages_sent, messages_delivered, device_writes, device_write_bytes;
+		uint64_t waiting_dropped, records_dropped, backlog_overflows;
 	} counters;
 };
 
@@ -372,6 +385,9 @@ uint64_t recovery_sync_count(const struct core *core, const struct log *log);
 /* repair.c */
 void repair_tick(struct core *core, struct log *log);
 void repair_copy_region(struct core *core, struct log *log, region_t region);
+void repair_rate_set(struct core *core, const char *uuid, uint64_t rate); /* NULL: all logs, later ones too */
+uint64_t repair_rate(const struct core *core, const struct log *log);	  /* 0: no limit */
+uint64_t repair_next_ns(const struct core *core, const struct log *log);  /* no claim before */
 void repair_finished(struct core *core, struct log *log, int error);
 
 /* device.c */

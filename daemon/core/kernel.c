@@ -51,17 +51,30 @@ static void waiting_drop(struct log *log, struct waiting *waiting)
 {
 	TAILQ_REMOVE(&log->waitings, waiting, entry);
 	log->waiting_count--;
+	if (log->waiting_count < WAITING_MAX / 2)
+		log->waiting_full = false;
 	free(waiting);
+}
+
+/* The kernel asks again every 15 s with a new seq and forgets the old one: the oldest copies go first. */
+static void waiting_overflow(struct core *core, struct log *log)
+{
+	waiting_drop(log, TAILQ_FIRST(&log->waitings));
+	core->counters.waiting_dropped++;
+	if (log->waiting_full)
+		return;
+	log->waiting_full = true;
+	core_log(core, LOG_WARNING,
+		 "log %s: %u requests of the kernel wait: the oldest are left to be asked again", log->uuid,
+		 WAITING_MAX);
 }
 
 void kernel_wait(struct core *core, struct log *log, const struct ulog_request *request, uint64_t batch)
 {
 	struct waiting *waiting;
 
-	/* The kernel asks again every 15 s with a new seq and forgets the old one: the oldest copies go
-	 * first. */
 	if (log->waiting_count >= WAITING_MAX)
-		waiting_drop(log, TAILQ_FIRST(&log->waitings));
+		waiting_overflow(core, log);
 	waiting = calloc(1, sizeof(*waiting));
 	if (!waiting)
 		return; /* it will be asked again */

@@ -6,10 +6,48 @@
  */
 #include "daemon/core/internal.h"
 
+#include <string.h>
+
 /* A claim behind a region that is written all the time makes room for another ghost. */
 #define CLAIM_PATIENCE_NS NS_PER_S
 /* A leg that cannot be copied now will not be the next moment. */
 #define REPAIR_HOLD_NS (5 * NS_PER_S)
+
+uint64_t repair_rate(const struct core *core, const struct log *log)
+{
+	return log->repair_rate_own ? log->repair_rate : core->repair_rate;
+}
+
+/* A region is copied at once and as fast as it can be: marks wait for its end. What is throttled is the begin
+ * of the next one. */
+uint64_t repair_next_ns(const struct core *core, const struct log *log)
+{
+	uint64_t rate = repair_rate(core, log), next_ns = 0;
+
+	if (rate && log->repair_bytes) {
+		unsigned __int128 share_ns = (unsigned __int128)log->repair_bytes * NS_PER_S / rate;
+
+		next_ns = share_ns < UINT64_MAX - log->repair_begin_ns
+			      ? log->repair_begin_ns + (uint64_t)share_ns
+			      : UINT64_MAX;
+	}
+	return next_ns > log->repair_hold_ns ? next_ns : log->repair_hold_ns;
+}
+
+void repair_rate_set(struct core *core, const char *uuid, uint64_t rate)
+{
+	struct log *log;
+
+	if (!uuid)
+		core->repair_rate = rate;
+	TAILQ_FOREACH (log, &core->logs, entry) {
+		if (uuid && strcmp(uuid, log->uuid))
+			continue;
+		log->repair_rate_own = uuid != NULL;
+		log->repair_rate = rate;
+		log_poke(core, log);
+	}
+}
 
 static bool repair_choose(struct log *log, const struct world_log *world, region_t *ret_region)
 {
@@ -22,7 +60,7 @@ static void repair_claim(struct core *core, struct log *log, const struct world_
 	struct record *record;
 	region_t region = 0;
 
-	if (log->claim_sent || world->claimed || core->now_ns < log->repair_hold_ns ||
+	if (log->claim_sent || world->claimed || core->now_ns < repair_next_ns(core, log) ||
 	    !repair_choose(log, world, &region))
 		return;
 	record = send_add(core, RECORD_CLAIM, log->uuid);
@@ -88,6 +126,8 @@ void repair_tick(struct core *core, struct log *log)
 		return;
 	}
 	if (!log->release_sent && world_log_claim_granted(&core->world, world)) {
+		log->repair_begin_ns = core->now_ns;
+		log->repair_bytes = log->shape.region_size_sectors * 512;
 		repair_copy_region(core, log, world->claim);
 		log->repair_retry_ns = UINT64_MAX;
 	} else if (core->now_ns >= log->repair_retry_ns)
@@ -103,6 +143,7 @@ void repair_finished(struct core *core, struct log *log, int error)
 		recovery_rescued(core, log, error);
 		return;
 	}
+	log->repaired_regions += !error;
 	if (error) {
 		log->repair_hold_ns = core->now_ns + REPAIR_HOLD_NS;
 		core_log(core, LOG_WARNING, "log %s: repair of a region failed (error %d): it stays dirty",

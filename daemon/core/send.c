@@ -8,9 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Callers take it for a lack of memory: what they wanted to say is said later, or by the next who notices. */
+static bool out_has_room(struct core *core)
+{
+	if (core->out_count < OUT_MAX)
+		return true;
+	core->counters.records_dropped++;
+	if (!core->out_full)
+		core_log(core, LOG_WARNING, "%u records wait to be sent: no more are taken", OUT_MAX);
+	core->out_full = true;
+	return false;
+}
+
 struct record *send_add(struct core *core, enum record_type type, const char *uuid)
 {
-	struct outgoing *outgoing = calloc(1, sizeof(*outgoing));
+	struct outgoing *outgoing = out_has_room(core) ? calloc(1, sizeof(*outgoing)) : NULL;
 
 	if (!outgoing)
 		return NULL;
@@ -19,12 +31,16 @@ struct record *send_add(struct core *core, enum record_type type, const char *uu
 	if (uuid)
 		strncpy(outgoing->uuid, uuid, sizeof(outgoing->uuid) - 1);
 	TAILQ_INSERT_TAIL(&core->out, outgoing, entry);
+	core->out_count++;
 	return &outgoing->record;
 }
 
 static void outgoing_free(struct core *core, struct outgoing *outgoing)
 {
 	TAILQ_REMOVE(&core->out, outgoing, entry);
+	core->out_count--;
+	if (core->out_count < OUT_MAX / 2)
+		core->out_full = false;
 	record_fini(&outgoing->record);
 	free(outgoing);
 }

@@ -59,6 +59,24 @@ static node_id_t first_in_state(const struct core *core, const struct world_log 
 	return NODE_NONE;
 }
 
+static void repair_waits(const struct core *core, const struct log *log, const char *hindrance,
+			 char *ret_text)
+{
+	uint64_t rate = repair_rate(core, log);
+
+	if (core->repair_paused)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "repair is paused on this node");
+	else if (hindrance)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "%s", hindrance);
+	else if (rate)
+		snprintf(
+		    ret_text, STATUS_TEXT_BYTES,
+		    "regions of a dead node are being repaired, at most %llu bytes a second by this node",
+		    (unsigned long long)rate);
+	else
+		snprintf(ret_text, STATUS_TEXT_BYTES, "regions of a dead node are being repaired");
+}
+
 static void log_waits(const struct core *core, const struct log *log, const struct world_log *world,
 		      char *ret_text)
 {
@@ -77,8 +95,12 @@ static void log_waits(const struct core *core, const struct log *log, const stru
 	else if (world_log_assembling(&core->world, world))
 		snprintf(ret_text, STATUS_TEXT_BYTES,
 			 "waits until every former member has spoken or is dead");
-	else if (world->device_dead)
+	else if (world->device_dead && log->handles_errors)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "no member can write the log device: reload the table");
+	else if (world->device_dead)
+		snprintf(ret_text, STATUS_TEXT_BYTES,
+			 "no member can write the log device: writes wait until one can, or the table is "
+			 "reloaded");
 	else if (world->shape.disk && !world->writer_loaded)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "waits for node %u to read the log device",
 			 world->writer);
@@ -87,10 +109,7 @@ static void log_waits(const struct core *core, const struct log *log, const stru
 		    ret_text, STATUS_TEXT_BYTES,
 		    "the table got an error for a FLUSH: what it marks stays dirty until it is reloaded");
 	else if (!region_set_is_empty(&world->ghosts))
-		snprintf(ret_text, STATUS_TEXT_BYTES, "%s",
-			 core->repair_paused ? "repair is paused on this node"
-			 : hindrance	     ? hindrance
-					     : "regions of a dead node are being repaired");
+		repair_waits(core, log, hindrance, ret_text);
 	else if (log->waiting_count)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "%u requests of the kernel wait for a commit",
 			 log->waiting_count);
@@ -142,11 +161,15 @@ static void log_fill(const struct core *core, const struct log *log, struct stat
 	ret_log->lingering_regions =
 	    region_set_count(&log->linger_young) + region_set_count(&log->linger_old);
 	ret_log->waiting_requests = log->waiting_count;
+	ret_log->repaired_regions = log->repaired_regions;
+	ret_log->repair_rate = repair_rate(core, log);
 	log_waits(core, log, world, ret_log->waits_for);
 	if (!world)
 		return;
 	ret_log->writer = world->writer;
 	ret_log->recoverer = world->recoverer;
+	ret_log->repair_claimed = world->claimed;
+	ret_log->repair_region = world->claimed ? world->claim : 0;
 	ret_log->digest = world_log_digest(world);
 	log_members_fill(core, world, ret_log);
 }
@@ -190,6 +213,12 @@ struct core_status *core_status_new(const struct core *core)
 	status->messages_delivered = core->counters.messages_delivered;
 	status->device_writes = core->counters.device_writes;
 	status->device_write_bytes = core->counters.device_write_bytes;
+	status->records_waiting = core->out_count;
+	status->backlog_bytes = core->backlog_bytes;
+	status->waiting_dropped = core->counters.waiting_dropped;
+	status->records_dropped = core->counters.records_dropped;
+	status->backlog_overflows = core->counters.backlog_overflows;
+	status->repair_paused = core->repair_paused;
 	cluster_waits(core, status->waits_for);
 	nodes_fill(core, status);
 	TAILQ_FOREACH (log, &core->logs, entry)

@@ -26,10 +26,14 @@ struct status_log {
 	uint64_t synced_regions; /* neither out of sync nor ghost */
 	uint64_t unsynced_regions, ghost_regions, failed_regions;
 	uint64_t held_regions, lingering_regions; /* of this node */
-	node_id_t writer, recoverer;		  /* NODE_NONE: nobody */
-	uint32_t waiting_requests;		  /* of this node's kernel */
-	uint64_t digest;			  /* of the replicated state of the log */
-	char waits_for[STATUS_TEXT_BYTES];	  /* one sentence, empty when nothing is waited for */
+	bool repair_claimed;			  /* by the recoverer, for `repair_region` */
+	region_t repair_region;
+	uint64_t repaired_regions;	   /* by this daemon */
+	uint64_t repair_rate;		   /* of this daemon, bytes a second, 0: no limit */
+	node_id_t writer, recoverer;	   /* NODE_NONE: nobody */
+	uint32_t waiting_requests;	   /* of this node's kernel */
+	uint64_t digest;		   /* of the replicated state of the log */
+	char waits_for[STATUS_TEXT_BYTES]; /* one sentence, empty when nothing is waited for */
 	struct status_member *members;
 	size_t member_count;
 };
@@ -53,6 +57,10 @@ struct core_status {
 	size_t log_count;
 	/* Since start: requests answered, messages sent and delivered, device writes, each by this daemon. */
 	uint64_t requests, messages_sent, messages_delivered, device_writes, device_write_bytes;
+	/* Queues: how full they are, and how often one was full (protocol/README). */
+	uint64_t records_waiting, backlog_bytes;
+	uint64_t waiting_dropped, records_dropped, backlog_overflows;
+	bool repair_paused;
 };
 
 /* Returns a new copy, NULL when memory is short. The caller frees it with core_status_free(). */

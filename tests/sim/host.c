@@ -274,6 +274,8 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	    .run_state_lost = node->memory_lost,
 	    .linger_ns = sim->options.seed % 3 ? 2 * SECOND : 50 * MS,
 	    .linger_regions = sim->options.seed % 5 ? 1000 : 2,
+	    /* a region each 50 ms */
+	    .repair_rate = sim->options.seed % 7 ? 0 : SIM_REGION_SECTORS * 512 * 20,
 	};
 
 	for (unsigned i = 1; i <= sim->node_count; i++)

@@ -143,13 +143,23 @@ void small_fini(struct small_cluster *cluster)
 		core_free(cluster->nodes[node].core);
 }
 
-static void view(struct small_cluster *cluster, const struct view_change *joined, const struct view_change *left,
-		 bool ring)
+static size_t ring_fill(const struct small_cluster *cluster, node_id_t ret_nodes[SMALL_NODES_MAX])
 {
-	node_id_t members[SMALL_NODES_MAX];
 	size_t count = 0;
 
-	if (ring)
+	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
+		if (cluster->nodes[node].in_view || (cluster->ring_stays && cluster->nodes[node].in_ring))
+			ret_nodes[count++] = node;
+	return count;
+}
+
+static void view(struct small_cluster *cluster, const struct view_change *joined, const struct view_change *left,
+		 bool new_ring)
+{
+	node_id_t members[SMALL_NODES_MAX], ring[SMALL_NODES_MAX];
+	size_t count = 0;
+
+	if (new_ring)
 		cluster->ring_seq += 4;
 	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
 		if (cluster->nodes[node].in_view)
@@ -169,8 +179,8 @@ static void view(struct small_cluster *cluster, const struct view_change *joined
 		event = (struct event){.type = EVENT_QUORUM};
 		event.quorum.quorate = true;
 		event.quorum.ring = (struct ring){.seq = cluster->ring_seq, .representative = 1};
-		event.quorum.nodes = members;
-		event.quorum.node_count = count;
+		event.quorum.nodes = ring;
+		event.quorum.node_count = ring_fill(cluster, ring);
 		step(cluster, members[i], &event);
 	}
 }
@@ -191,7 +201,7 @@ void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)
 	core_free(cluster->nodes[node].core);
 	memset(&cluster->nodes[node], 0, sizeof(cluster->nodes[node]));
 	cluster->nodes[node].core = core_new(&config);
-	cluster->nodes[node].in_view = true;
+	cluster->nodes[node].in_view = cluster->nodes[node].in_ring = true;
 	view(cluster, &joined, NULL, false);
 }
 
@@ -200,6 +210,7 @@ void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down)
 	struct view_change left = {.node = node, .reason = node_down ? VIEW_NODE_DOWN : VIEW_PROCESS_DOWN};
 
 	cluster->nodes[node].in_view = false;
+	cluster->nodes[node].in_ring = !node_down;
 	view(cluster, NULL, &left, node_down);
 }
 
@@ -212,9 +223,18 @@ void small_control(struct small_cluster *cluster, node_id_t node, enum control_c
 	small_settle(cluster);
 }
 
+void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char *uuid, uint64_t rate)
+{
+	struct event event = {.type = EVENT_CONTROL,
+			      .control = {.command = CONTROL_REPAIR_RATE, .uuid = uuid, .rate = rate}};
+
+	step(cluster, node, &event);
+	small_settle(cluster);
+}
+
 void small_quorum(struct small_cluster *cluster, bool quorate)
 {
-	node_id_t members[SMALL_NODES_MAX];
+	node_id_t members[SMALL_NODES_MAX], ring[SMALL_NODES_MAX];
 	size_t count = 0;
 
 	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
@@ -225,8 +245,8 @@ void small_quorum(struct small_cluster *cluster, bool quorate)
 
 		event.quorum.quorate = quorate;
 		event.quorum.ring = (struct ring){.seq = cluster->ring_seq, .representative = 1};
-		event.quorum.nodes = members;
-		event.quorum.node_count = count;
+		event.quorum.nodes = ring;
+		event.quorum.node_count = ring_fill(cluster, ring);
 		step(cluster, members[i], &event);
 	}
 	small_settle(cluster);

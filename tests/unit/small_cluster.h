@@ -22,7 +22,7 @@ struct small_reply {
 
 struct small_node {
 	struct core *core;
-	bool in_view, device_broken, legs_broken;
+	bool in_view, in_ring, device_broken, legs_broken;
 	bool stopped; /* the last answer to CONTROL_STOP* */
 	char stopped_text[1024]; /* why, or why not */
 	unsigned wakes, legs_flushes, repairs;
@@ -49,6 +49,7 @@ struct small_cluster {
 	bool print;
 	bool ignores_errors; /* tables have no handle_errors */
 	bool hold; /* messages wait, so that things happen at the same moment */
+	bool ring_stays; /* a node whose daemon ended is still in the ring */
 };
 
 void small_init(struct small_cluster *cluster);
@@ -74,6 +75,7 @@ const struct small_reply *small_reply(const struct small_cluster *cluster, node_
 uint64_t small_reply_u64(const struct small_cluster *cluster, node_id_t node, uint32_t seq, unsigned index);
 
 /* A command of the administrator on a node. The answer to CONTROL_STOP* is in `stopped` of the node. */
+void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char *uuid, uint64_t rate);
 void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command, node_id_t about,
 		   const char *uuid);
 

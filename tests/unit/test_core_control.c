@@ -186,6 +186,173 @@ static void test_failed_repair_is_tried_again(void **state)
 	cluster_free(cluster);
 }
 
+#define REGION_BYTES (UINT64_C(1024) * 512)
+#define SECOND_NS    UINT64_C(1000000000)
+
+/* Three regions of a dead node, at a region a second; then the rate is changed. */
+static void test_repair_is_throttled(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+	struct core_status *status;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	for (uint64_t region = 5; region < 12; region++)
+		assert_answered(cluster, 2, write_to(cluster, 2, 200, region));
+	small_repair_rate(cluster, 1, NULL, REGION_BYTES);
+	small_leave(cluster, 2, true);
+	small_settle(cluster);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	assert_log_waits(
+	    cluster, 1,
+	    "regions of a dead node are being repaired, at most 524288 bytes a second by this node");
+	small_advance(cluster, SECOND_NS * 9 / 10);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	small_advance(cluster, SECOND_NS * 2 / 10);
+	assert_int_equal(cluster->nodes[1].repairs, 2);
+	/* Another log's rate changes nothing here. */
+	small_repair_rate(cluster, 1, "LVM-other", 0);
+	assert_int_equal(cluster->nodes[1].repairs, 2);
+	small_repair_rate(cluster, 1, SMALL_UUID, REGION_BYTES * 2);
+	small_advance(cluster, SECOND_NS);
+	assert_int_equal(cluster->nodes[1].repairs, 4);
+	/* As slow as can be said: nothing more. */
+	small_repair_rate(cluster, 1, SMALL_UUID, 1);
+	small_advance(cluster, SECOND_NS * 1000);
+	assert_int_equal(cluster->nodes[1].repairs, 4);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].repaired_regions, 4);
+	assert_int_equal(status->logs[0].repair_rate, 1);
+	assert_false(status->logs[0].repair_claimed);
+	core_status_free(status);
+	/* For all logs: what was said for one is forgotten. */
+	small_repair_rate(cluster, 1, NULL, 0);
+	small_settle(cluster);
+	assert_int_equal(cluster->nodes[1].repairs, 7);
+	assert_log_waits(cluster, 1, "");
+	cluster_free(cluster);
+}
+
+static uint64_t records_waiting(const struct small_cluster *cluster, node_id_t node)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+	uint64_t count = status->records_waiting;
+
+	core_status_free(status);
+	return count;
+}
+
+/* Two nodes whose daemons had ended leave the ring: each is told of once, however long the telling takes. */
+static void test_nodes_down_are_told_once(void **state)
+{
+	struct small_cluster *cluster = cluster_new(4, FENCING_NONE);
+	unsigned told = 0;
+
+	(void)state;
+	cluster->ring_stays = true;
+	for (node_id_t node = 1; node <= 4; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	for (node_id_t node = 3; node <= 4; node++) {
+		small_leave(cluster, node, false);
+		small_settle(cluster);
+	}
+	assert_member(cluster, 1, 3, "daemon-gone");
+	assert_member(cluster, 1, 4, "daemon-gone");
+	cluster->ring_stays = false;
+	cluster->hold = true;
+	small_quorum(cluster, true);
+	for (unsigned i = 0; i < 200; i++) {
+		small_region(cluster, 1, ULOG_IN_SYNC, 100, 1);
+		told = records_waiting(cluster, 1) > told ? (unsigned)records_waiting(cluster, 1) : told;
+	}
+	assert_true(told <= 2);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_member(cluster, 1, 3, "undecided");
+	assert_member(cluster, 1, 4, "undecided");
+	cluster_free(cluster);
+}
+
+static uint32_t flood_request(struct core *core, const char *uuid, luid_t luid, enum ulog_type type,
+			      const char *text, struct effects *ret_effects)
+{
+	static uint32_t seq = 100000;
+	struct event event = {.type = EVENT_KERNEL,
+			      .now_ns = SECOND_NS * 100,
+			      .kernel = {.seq = seq++,
+					 .type = type,
+					 .version = 3,
+					 .luid = luid,
+					 .data = (const uint8_t *)text,
+					 .data_bytes = text ? (uint32_t)strlen(text) : 0}};
+
+	strcpy(event.kernel.uuid, uuid);
+	core_step(core, &event, ret_effects);
+	return seq - 1;
+}
+
+static bool answered_now(const struct effects *effects, uint32_t seq)
+{
+	for (size_t i = 0; i < effects->count; i++)
+		if (effects->items[i].type == EFFECT_REPLY && effects->items[i].reply.seq == seq)
+			return true;
+	return false;
+}
+
+/* Requests of one log that cannot be answered are bounded, and those of another are answered in their own
+ * step. */
+static void test_flood_of_one_log(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+	struct core *core = cluster->nodes[1].core;
+	struct core_status *status;
+	struct effects effects;
+	unsigned lines = 0;
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	activate(cluster, 2, 200, CORE_LOG);
+	small_quorum(cluster, false);
+	write_to(cluster, 1, 100, 3);
+	for (unsigned i = 0; i < 10000; i++) {
+		uint32_t seq = flood_request(core, SMALL_UUID, 100, ULOG_FLUSH, NULL, &effects);
+
+		assert_false(answered_now(&effects, seq));
+		for (size_t k = 0; k < effects.count; k++)
+			lines += effects.items[k].type == EFFECT_LOG;
+	}
+	assert_int_equal(lines, 1);
+	assert_true(
+	    answered_now(&effects, flood_request(core, "LVM-other", 500, ULOG_CTR, CORE_LOG, &effects)));
+	assert_true(
+	    answered_now(&effects, flood_request(core, "LVM-other", 500, ULOG_STATUS_INFO, NULL, &effects)));
+	status = core_status_new(core);
+	assert_int_equal(status->logs[0].waiting_requests, 256);
+	assert_int_equal(status->waiting_dropped, 10001 - 256);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
+/* What waits to be sent is bounded too. */
+static void test_records_are_bounded(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_NONE);
+	struct core_status *status;
+
+	(void)state;
+	small_leave(cluster, 2, true);
+	small_settle(cluster);
+	cluster->hold = true;
+	for (unsigned i = 0; i < 70000; i++)
+		small_control(cluster, 1, CONTROL_CONFIRM_DEAD, 2, NULL);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_true(status->records_waiting <= 65536);
+	assert_true(status->records_dropped >= 70000 - 65536 - 1);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
 /* Legs that cannot be flushed keep their marks (hazard B7). */
 static void test_marks_stay_when_the_legs_cannot_be_flushed(void **state)
 {
@@ -269,6 +436,28 @@ static void test_status_names_what_is_waited_for(void **state)
 	cluster_free(cluster);
 }
 
+/* Without handle_errors nobody gets an error: the write waits, and the status says what helps. */
+static void test_dead_device_without_handle_errors(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1, FENCING_ASSUME);
+	uint32_t flush;
+
+	(void)state;
+	cluster->ignores_errors = true;
+	activate(cluster, 1, 100, DISK_LOG);
+	cluster->nodes[1].device_broken = true;
+	flush = write_to(cluster, 1, 100, 1);
+	assert_null(small_reply(cluster, 1, flush));
+	assert_log_waits(
+	    cluster, 1,
+	    "no member can write the log device: writes wait until one can, or the table is reloaded");
+	cluster->nodes[1].device_broken = false;
+	small_advance(cluster, SECOND_NS * 60);
+	assert_answered(cluster, 1, flush);
+	assert_log_waits(cluster, 1, "");
+	cluster_free(cluster);
+}
+
 /* Another version of the protocol, or no message at all: refused, nothing changes. */
 static void test_messages_that_are_none(void **state)
 {
@@ -298,10 +487,15 @@ int main(void)
 	    cmocka_unit_test(test_kept_requests_fail_when_told),
 	    cmocka_unit_test(test_dead_when_confirmed),
 	    cmocka_unit_test(test_failed_repair_is_tried_again),
+	    cmocka_unit_test(test_repair_is_throttled),
+	    cmocka_unit_test(test_nodes_down_are_told_once),
+	    cmocka_unit_test(test_flood_of_one_log),
+	    cmocka_unit_test(test_records_are_bounded),
 	    cmocka_unit_test(test_marks_stay_when_the_legs_cannot_be_flushed),
 	    cmocka_unit_test(test_requests_that_are_wrong),
 	    cmocka_unit_test(test_is_clean),
 	    cmocka_unit_test(test_status_names_what_is_waited_for),
+	    cmocka_unit_test(test_dead_device_without_handle_errors),
 	    cmocka_unit_test(test_messages_that_are_none),
 	};
 
