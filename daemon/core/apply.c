@@ -304,8 +304,10 @@ static void own_frame_delivered(struct core *core, uint64_t incarnation)
 	core->frame_in_flight = false;
 	if (incarnation != core->incarnation)
 		return;
-	TAILQ_FOREACH (log, &core->logs, entry)
+	TAILQ_FOREACH (log, &core->logs, entry) {
 		marks_delivered(core, log);
+		run_state_delivered(core, log);
+	}
 }
 
 void apply_frame(struct core *core, node_id_t node, const uint8_t *bytes, size_t size)

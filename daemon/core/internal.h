@@ -68,6 +68,7 @@ struct instance {
 	bool reconnect_open; /* CTR of a reconnect answered, RESUME not yet */
 	uint64_t reconnect_until_ns;
 	uint64_t introduced_ns; /* when the kernel first named it */
+	uint64_t ran_ns;	/* when it last did what only a running table does */
 	bool old;		/* as in the replicated state, kept for the next speech */
 	bool has_work; /* a region was handed out for recovery and not reported yet; survives the daemon */
 	region_t work;
@@ -128,7 +129,9 @@ struct log {
 
 	struct region_set unsynced; /* instances here were told IN_SYNC 0: this alone answers IN_SYNC */
 	struct region_set ghosts;   /* as persisted */
-	struct region_set failed;   /* as persisted */
+	struct region_set
+	    orphans; /* of `ghosts`: held by tables that went, which the cluster may not have heard */
+	struct region_set failed; /* as persisted */
 	struct {
 		node_id_t node;
 		uint64_t boot_id;
@@ -445,6 +448,7 @@ void send_frame(struct core *core);
 struct record *send_add(struct core *core, enum record_type type,
 			const char *uuid); /* NULL: memory is short */
 void send_purge(struct core *core);
+bool send_waits(const struct core *core, enum record_type type, const char *uuid);
 
 /* fencing.c */
 void fencing_tick(struct core *core);
@@ -462,5 +466,7 @@ void run_state_bit(struct core *core, struct log *log, enum run_bits kind, luid_
 		   bool set);
 void run_state_mirror(struct core *core, struct log *log); /* persist what the replicated state says */
 void run_state_forget(struct core *core, struct log *log, luid_t luid);
+void run_state_orphans(struct core *core, struct log *log, const struct region_set *regions);
+void run_state_delivered(const struct core *core, struct log *log); /* a frame of this node */
 
 #endif

@@ -177,6 +177,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		instance->old = instance->old || known->old;
 		instance->known = true;
 		instance->state = INSTANCE_RESUMED;
+		instance->ran_ns = core->now_ns;
 		run_state_set(core, log, RUN_HELD, instance->luid, &instance->leftover, false);
 		region_set_clear(&instance->leftover);
 		if (instance->tainted)
@@ -425,6 +426,7 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 	bool reconnect = core->now_ns <= instance->reconnect_until_ns;
 
 	if (instance->state == INSTANCE_RESUMED) {
+		instance->ran_ns = reconnect ? instance->ran_ns : core->now_ns;
 		reply_plain(core, request, 0);
 		reconnect_close(core, log, instance);
 		return;
@@ -495,8 +497,9 @@ static void request_flush(struct core *core, struct log *log, struct instance *i
 
 	request_mark(core, log, instance, request);
 	/* Who holds nothing is promised nothing: a FLUSH behind CLEARs goes on without quorum too (hazard
-	 * B5). */
-	if (region_set_is_empty(&instance->held)) {
+	 * B5). Nor is a suspended table, which writes nothing: its POSTSUSPEND may still wait for this FLUSH
+	 * (userspace_postsuspend()), when what was lost is the daemon that listened. */
+	if (region_set_is_empty(&instance->held) || instance->state == INSTANCE_SUSPENDED) {
 		reply_plain(core, request, 0);
 		return;
 	}
@@ -596,6 +599,8 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 			resume_unheard(core, log, instance);
 		return;
 	}
+	if (needs_resumed(request))
+		instance->ran_ns = core->now_ns;
 	switch (request->type) {
 	case ULOG_DTR:
 		instance_destroy(core, log, instance);

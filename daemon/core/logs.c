@@ -79,12 +79,25 @@ void log_poke_all(struct core *core)
 static void log_free(struct core *core, struct log *log)
 {
 	struct region_set *const sets[] = {
-	    &log->unsynced,	     &log->ghosts,	 &log->failed,
-	    &log->announced,	     &log->pending,	 &log->linger_young,
-	    &log->linger_old,	     &log->flushing,	 &log->clearing,
-	    &log->cleared_in_flight, &log->fail_pending, &log->copied,
-	    &log->copied_flushing,   &log->copied_ready, &log->wanted,
-	    &log->want_pending,	     &log->want_sent,	 &log->fail_in_flight,
+	    &log->unsynced,
+	    &log->ghosts,
+	    &log->failed,
+	    &log->orphans,
+	    &log->announced,
+	    &log->pending,
+	    &log->linger_young,
+	    &log->linger_old,
+	    &log->flushing,
+	    &log->clearing,
+	    &log->cleared_in_flight,
+	    &log->fail_pending,
+	    &log->copied,
+	    &log->copied_flushing,
+	    &log->copied_ready,
+	    &log->wanted,
+	    &log->want_pending,
+	    &log->want_sent,
+	    &log->fail_in_flight,
 	};
 
 	if (log->poked)
@@ -225,17 +238,17 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 		if (waiting->luid == instance->luid)
 			waiting_reply(core, log, waiting, 0);
 	}
+	region_set_union_with(&instance->leftover, &instance->held);
+	region_set_clear(&instance->held);
 	if (instance->known || instance->resume_sent) {
 		struct record *record = send_add(core, RECORD_DESTROYED, log->uuid);
 
 		if (record) {
 			record->luid = instance->luid;
-			region_set_copy(&record->regions, &instance->held);
-			region_set_union_with(&record->regions, &instance->leftover);
+			region_set_copy(&record->regions, &instance->leftover);
 		}
+		run_state_orphans(core, log, &instance->leftover);
 	}
-	region_set_union_with(&instance->leftover, &instance->held);
-	region_set_clear(&instance->held);
 	marks_abandon(core, log, &instance->leftover);
 	recovery_work_end(core, log, instance);
 	suspend_forget(log, instance);

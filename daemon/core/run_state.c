@@ -50,6 +50,23 @@ void run_state_forget(struct core *core, struct log *log, luid_t luid)
 	effect->run_drop.luid = luid;
 }
 
+/* Nobody knows how the last writes of a table ended that went. Its DESTROYED says so, but not before it is
+ * ordered: a daemon that dies, or starts from a checkpoint, before that says it again when it speaks. */
+void run_state_orphans(struct core *core, struct log *log, const struct region_set *regions)
+{
+	region_set_union_with(&log->orphans, regions);
+	region_set_union_with(&log->ghosts, regions);
+	run_state_set(core, log, RUN_GHOST, 0, regions, true);
+}
+
+/* What was queued before is in the order now, or was spoken. */
+void run_state_delivered(const struct core *core, struct log *log)
+{
+	if (!region_set_is_empty(&log->orphans) && core->join == JOIN_READY &&
+	    !send_waits(core, RECORD_DESTROYED, log->uuid))
+		region_set_clear(&log->orphans);
+}
+
 enum meta_flag {
 	META_RUNNING = 1,
 	META_KNOWN = 2,
@@ -318,7 +335,9 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 				core_log(core, LOG_NOTICE, "log %s: its table went while nobody listened",
 					 log->uuid);
 				instance_destroy(core, log, instance);
-			} else if (suspended && instance->state == INSTANCE_RESUMED) {
+			} else if (suspended && instance->state == INSTANCE_RESUMED &&
+				   instance->ran_ns < asked_ns) {
+				/* Its POSTSUSPEND was lost, unless the list is older than its resume. */
 				suspend_begin(core, log, instance);
 			} else if (!suspended && instance->state == INSTANCE_SUSPENDED &&
 				   log_resumed_instance(log)) {
@@ -380,6 +399,20 @@ static void mirror_failed(struct core *core, struct log *log, const struct world
 	region_set_fini(&failed);
 }
 
+static void mirror_ghosts(struct core *core, struct log *log, const struct world_log *world)
+{
+	struct region_set ghosts = {0};
+
+	if (region_set_is_empty(&log->orphans)) {
+		mirror_set(core, log, RUN_GHOST, &log->ghosts, &world->ghosts);
+		return;
+	}
+	region_set_copy(&ghosts, &world->ghosts);
+	region_set_union_with(&ghosts, &log->orphans);
+	mirror_set(core, log, RUN_GHOST, &log->ghosts, &ghosts);
+	region_set_fini(&ghosts);
+}
+
 static void mirror_members(struct core *core, struct log *log, const struct world_log *world)
 {
 	const struct participant *it;
@@ -406,7 +439,7 @@ void run_state_mirror(struct core *core, struct log *log)
 
 	if (!world || !participant_find(world, core->config.node))
 		return;
-	mirror_set(core, log, RUN_GHOST, &log->ghosts, &world->ghosts);
+	mirror_ghosts(core, log, world);
 	if (!log->mirror_due)
 		return;
 	log->mirror_due = false;

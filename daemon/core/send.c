@@ -45,6 +45,16 @@ static void outgoing_free(struct core *core, struct outgoing *outgoing)
 	free(outgoing);
 }
 
+bool send_waits(const struct core *core, enum record_type type, const char *uuid)
+{
+	const struct outgoing *outgoing;
+
+	TAILQ_FOREACH (outgoing, &core->out, entry)
+		if (outgoing->record.type == type && !strcmp(outgoing->uuid, uuid))
+			return true;
+	return false;
+}
+
 void send_purge(struct core *core)
 {
 	while (!TAILQ_EMPTY(&core->out))

@@ -597,12 +597,11 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 	region_set_subtract(&told, &speech->unsynced);
 	region_set_subtract(&log->unsynced, &told);
 	region_set_union_with(&log->ghosts, &told);
-	if (log->cold) { /* no ready member knows better: whatever anybody holds dirty is dirty */
-		region_set_copy(&told, &speech->unsynced);
-		region_set_union_with(&told, &speech->ghosts);
-		region_set_subtract(&told, &log->unsynced);
-		region_set_union_with(&log->ghosts, &told);
-	}
+	/* Ghosts may be of a table whose end nobody has heard of. Repaired meanwhile, they are compared once
+	 * more. */
+	ghosts_from(log, &speech->ghosts);
+	if (log->cold) /* no ready member knows better: whatever anybody holds dirty is dirty */
+		ghosts_from(log, &speech->unsynced);
 	/* A failed leg that only this node could tell of: its message was lost with its part of the cluster.
 	 */
 	region_set_copy(&told, &speech->failed);

@@ -302,6 +302,44 @@ static void test_reload_two_tables_of_one_log(void **state)
 	cluster_free(cluster);
 }
 
+/* The last table the cluster knows of goes while another, not resumed yet, keeps the log here: the cluster has forgotten
+ * this node's marks, so the next table announces its own anew. */
+static void test_marks_go_with_the_last_table(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	cluster->messages = 0;
+	small_region(cluster, 1, ULOG_MARK_REGION, 101, 7);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
+	assert_int_not_equal(cluster->messages, 0);
+	assert_false(device_clean(cluster, 7));
+	cluster_free(cluster);
+}
+
+/* A suspended table holds what it has not cleared, and its POSTSUSPEND may wait for a FLUSH of the kernel's own. */
+static void test_flush_of_a_suspended_table(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 10000000000);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	cluster_free(cluster);
+}
+
 /* All members are suspended at the same moment: the last to leave has the device clean. */
 static void test_all_leave_at_once(void **state)
 {
@@ -483,6 +521,8 @@ int main(void)
 		cmocka_unit_test(test_broken_log_device),
 		cmocka_unit_test(test_no_error_for_who_ignores_it),
 		cmocka_unit_test(test_reload_two_tables_of_one_log),
+	    cmocka_unit_test(test_marks_go_with_the_last_table),
+	    cmocka_unit_test(test_flush_of_a_suspended_table),
 		cmocka_unit_test(test_all_leave_at_once),
 		cmocka_unit_test(test_failed_copy_waits_for_the_reload),
 		cmocka_unit_test(test_suspend_flushes_what_is_held),

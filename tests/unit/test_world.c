@@ -514,6 +514,33 @@ static void test_first_member_known(void **state)
 	world_fini(&world);
 }
 
+/* A table went while nobody could be told what it still held: its node says so when it speaks again. */
+static void test_ghosts_are_spoken(void **state)
+{
+	(void)state;
+	static struct speech speech;
+	struct world world;
+
+	world_begin(&world);
+	struct world_log *log = resume(&world, 1, 0x1000, &disk_shape);
+	assert_non_null(log);
+	resume(&world, 2, 0x2000, &disk_shape);
+	region_set_clear(&log->unsynced);
+	speech_init(&speech);
+	strcpy(speech.uuid, "LVM-abc");
+	speech.shape = disk_shape;
+	speech.instance_count = 1;
+	speech.instances[0] = (struct world_instance){.luid = 0x2001, .resumed = true};
+	region_set_add(&speech.ghosts, 7);
+	world_node_joins(&world, 2, 20, 201);
+	assert_ptr_equal(world_apply_speech(&world, 2, &speech), log);
+	assert_false(log->cold);
+	assert_int_equal(region_set_count(&log->ghosts), 1);
+	assert_true(region_set_contains(&log->ghosts, 7));
+	speech_fini(&speech);
+	world_fini(&world);
+}
+
 /* No ready member: the state is put together from what the nodes remember, and nothing is copied before all
  * have spoken. */
 static void test_speeches(void **state)
@@ -578,6 +605,7 @@ int main(void)
 	    cmocka_unit_test(test_lone_member_comes_back),
 	    cmocka_unit_test(test_first_members_apart),
 	    cmocka_unit_test(test_first_member_known),
+	    cmocka_unit_test(test_ghosts_are_spoken),
 	};
 
 	return cmocka_run_group_tests_name("world", tests, NULL, NULL);
