@@ -503,7 +503,8 @@ static void request_flush(struct core *core, struct log *log, struct instance *i
 		reply_plain(core, request, 0);
 		return;
 	}
-	batch = region_set_is_empty(&log->pending) ? log->batch_sent : log->batch_sent + 1;
+	batch = region_set_is_empty(&log->pending) && !log->pending_due ? log->batch_sent
+									: log->batch_sent + 1;
 	if (batch <= log->batch_committed) {
 		reply_plain(core, request, 0);
 		return;

@@ -40,20 +40,30 @@ void marks_add(struct core *core, struct log *log, struct instance *instance, re
 	run_state_bit(core, log, RUN_MARKED, 0, region, true);
 }
 
-/* What the cluster remembers of this node and the node itself does not: its kernel may hold it (hazard A10).
- */
+/* What the cluster remembers of this node and the node itself does not. Whether it was committed is unknown: the next
+ * batch goes without waiting for a mark of its own, and who relies on these waits for it. */
+void marks_learn(struct core *core, struct log *log, const struct region_set *marks,
+		 struct region_set *ret_unknown)
+{
+	region_set_copy(ret_unknown, marks);
+	region_set_subtract(ret_unknown, &log->announced);
+	region_set_subtract(ret_unknown, &log->pending);
+	region_set_subtract(ret_unknown, &log->clearing);
+	region_set_subtract(ret_unknown, &log->cleared_in_flight);
+	region_set_union_with(&log->announced, ret_unknown);
+	run_state_set(core, log, RUN_MARKED, 0, ret_unknown, true);
+	log->pending_due = log->pending_due || !region_set_is_empty(ret_unknown);
+}
+
+/* Its kernel may hold them (hazard A10). */
 void marks_adopt(struct core *core, struct log *log, struct instance *instance,
 		 const struct region_set *marks)
 {
 	struct region_set unknown = {0};
 
-	region_set_copy(&unknown, marks);
-	region_set_subtract(&unknown, &log->announced);
-	region_set_subtract(&unknown, &log->pending);
+	marks_learn(core, log, marks, &unknown);
 	region_set_union_with(&instance->held, &unknown);
-	region_set_union_with(&log->announced, &unknown);
 	run_state_set(core, log, RUN_HELD, instance->luid, &unknown, true);
-	run_state_set(core, log, RUN_MARKED, 0, &unknown, true);
 	region_set_fini(&unknown);
 }
 

@@ -286,12 +286,7 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 {
 	struct region_set unknown = {0};
 
-	region_set_copy(&unknown, &self->marks);
-	region_set_subtract(&unknown, &log->announced);
-	region_set_subtract(&unknown, &log->clearing);
-	region_set_subtract(&unknown, &log->cleared_in_flight);
-	region_set_union_with(&log->announced, &unknown);
-	run_state_set(core, log, RUN_MARKED, 0, &unknown, true);
+	marks_learn(core, log, &self->marks, &unknown);
 	marks_abandon(core, log, &unknown);
 	region_set_fini(&unknown);
 	for (unsigned i = 0; i < self->instance_count; i++) {

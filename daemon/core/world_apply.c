@@ -440,8 +440,9 @@ static void apply_release(struct world_log *log, node_id_t sender, const struct 
 {
 	if (log->recoverer != sender || !log->claimed || log->claim != record->region)
 		return;
-	/* SET_REGION_SYNC(r, 0) of anybody ends the repair without success (hazard A12). */
-	if (record->flag && !log->repair_barred)
+	/* SET_REGION_SYNC(r, 0) of anybody ends the repair without success (hazard A12), and so does a table that came
+	 * back unknown while it was copied: it may have written unmarked. */
+	if (record->flag && !log->repair_barred && !world_log_tainted(log))
 		region_set_remove(&log->ghosts, record->region);
 	world_log_release(log);
 }

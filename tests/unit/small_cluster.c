@@ -195,6 +195,7 @@ void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)
 		.fencing = cluster->fencing,
 		.linger_ns = 2000000000,
 		.linger_regions = 1000,
+		.run_state_lost = cluster->memory_lost,
 	};
 	struct view_change joined = {.node = node, .reason = VIEW_JOIN};
 

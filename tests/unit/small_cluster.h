@@ -48,6 +48,7 @@ struct small_cluster {
 	enum fencing fencing; /* of daemons that start from now on; FENCING_ASSUME */
 	bool print;
 	bool ignores_errors; /* tables have no handle_errors */
+	bool memory_lost; /* daemons that start from now on find no run directory */
 	bool hold; /* messages wait, so that things happen at the same moment */
 	bool ring_stays; /* a node whose daemon ended is still in the ring */
 };

@@ -509,6 +509,41 @@ static void test_next_recoverer_is_asked_again(void **state)
 	cluster_free(cluster);
 }
 
+/* A mark of the node's former life, which nobody committed: a FLUSH may not rely on it (hazard A10). */
+static void test_adopted_mark_is_not_committed(void **state)
+{
+	struct small_cluster *cluster = cluster_new(0);
+	uint32_t seq;
+
+	(void)state;
+	cluster->fencing = FENCING_NONE;
+	small_join(cluster, 1, 10);
+	small_settle(cluster);
+	small_join(cluster, 2, 20);
+	small_settle(cluster);
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	cluster->nodes[1].device_broken = cluster->nodes[2].device_broken = true;
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 3);
+	seq = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	assert_int_equal(error_of(cluster, 2, seq), -EIO);
+	cluster->memory_lost = true;
+	small_leave(cluster, 2, false);
+	small_settle(cluster);
+	small_join(cluster, 2, 20);
+	cluster->nodes[2].device_broken = true;
+	small_settle(cluster);
+	seq = small_request(cluster, 2, ULOG_CTR, 200, DISK_LOG, sizeof(DISK_LOG));
+	assert_answered(cluster, 2, seq);
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_RESUME, 200, NULL, 0));
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 3);
+	seq = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	assert_int_equal(error_of(cluster, 2, seq), -EIO);
+	assert_true(device_clean(cluster, 3));
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_copied_is_told_before_the_suspend),
 		cmocka_unit_test(test_last_table_takes_the_marks_along),
 		cmocka_unit_test(test_next_recoverer_is_asked_again),
+		cmocka_unit_test(test_adopted_mark_is_not_committed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
