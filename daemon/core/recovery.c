@@ -103,29 +103,31 @@ static void region_copied(struct core *core, struct log *log, region_t region)
 		log->copied_due_ns = core->now_ns + SYNC_BATCH_NS;
 }
 
-/* Was the region copied, and nobody told yet? It is not told any more. */
-static void copied_forget(struct log *log, region_t region)
+/* Was the region copied, and nobody told yet? The own table was told IN_SYNC 1: all are, without a flush,
+ * because the failure keeps the region dirty. */
+static void copied_tell(struct log *log, region_t region)
 {
-	region_set_remove(&log->copied, region);
-	region_set_remove(&log->copied_flushing, region);
-	region_set_remove(&log->copied_ready, region);
+	bool copied = region_set_remove(&log->copied, region);
+
+	copied = region_set_remove(&log->copied_flushing, region) || copied;
+	if (copied)
+		region_set_add(&log->copied_ready, region);
 }
 
-/* A leg failed under a write or a copy: the region is for nobody to copy before all tables are younger
+/* A leg failed under a write or a copy: the region is for nobody to copy before the tables are younger
  * (hazard B11). It is marked, also if it was before: so there is a batch to wait for, and the device has it
- * dirty. */
+ * dirty. What the table was told of it stays: its kernel remembers by itself that the region is out of sync. */
 static void region_failed(struct core *core, struct log *log, region_t region)
 {
 	struct instance *instance;
 
-	copied_forget(log, region);
+	copied_tell(log, region);
 	TAILQ_FOREACH (instance, &log->instances, entry)
-		instance->old = true;
+		if (instance->known)
+			instance->old = true;
 	run_state_meta(core, log);
 	if (region_set_add(&log->failed, region))
 		run_state_bit(core, log, RUN_FAILED, 0, region, true);
-	if (region_set_add(&log->unsynced, region))
-		run_state_bit(core, log, RUN_UNSYNCED, 0, region, true);
 	region_set_add(&log->fail_pending, region);
 	marks_force(core, log, region);
 }

@@ -200,7 +200,8 @@ static void put_failed(struct bytes_writer *writer, struct log *log, const struc
 	struct record record;
 	region_t region = 0;
 
-	while (region_set_first(&log->fail_pending, &region)) {
+	/* Behind all sync bits: one that was copied is in sync before it fails. */
+	while (region_set_is_empty(&log->copied_ready) && region_set_first(&log->fail_pending, &region)) {
 		record_init(&record);
 		record.type = RECORD_FAILED;
 		record.log = world->number;

@@ -414,16 +414,33 @@ static void tables_old(struct world_log *log)
 			it->instances[i].old = true;
 }
 
-static void apply_failed(struct world_log *log, const struct record *record)
+/* Has every table of the node that runs to be reloaded already? */
+static bool participant_old(const struct participant *participant)
 {
-	/* Told again by a table that has to be reloaded: no younger one was told IN_SYNC 1 for it, so none
-	 * gets old. */
-	if (region_set_contains(&log->failed, record->region))
+	for (unsigned i = 0; i < participant->instance_count; i++)
+		if (participant->instances[i].resumed && !participant->instances[i].old)
+			return false;
+	return true;
+}
+
+/* Somebody was told IN_SYNC 1: all go on to write every leg, for the first may be the one that fails somewhere
+ * (Red Hat bug 596453), and the daemon repairs. Nobody was: the first leg alone is good, and the kernel copies. */
+static void apply_failed(struct world_log *log, const struct participant *participant, const struct record *record)
+{
+	bool copied = !region_set_contains(&log->unsynced, record->region);
+
+	/* Told again by a table that has to be reloaded: nothing new for the others. */
+	if (region_set_contains(&log->failed, record->region) || record->region >= log->shape.region_count)
 		return;
-	tables_old(log);
+	if (!copied || !participant_old(participant))
+		tables_old(log);
 	log->repair_barred = true;
-	if (record->region >= log->shape.region_count || CORE_MUTANT(FAILED_FORGOTTEN))
+	if (CORE_MUTANT(FAILED_FORGOTTEN))
 		return;
+	if (copied && !CORE_MUTANT(FAILED_UNSYNCED)) {
+		region_set_add(&log->ghosts, record->region);
+		return;
+	}
 	region_set_remove(&log->unsynced, record->region);
 	region_set_add(&log->failed, record->region);
 }
@@ -552,7 +569,7 @@ static struct world_log *apply_to_log(struct world *world, node_id_t sender, con
 		region_set_subtract(&participant->waiting, &record->regions);
 		break;
 	case RECORD_SYNCED: apply_synced(log, sender, record); break;
-	case RECORD_FAILED: apply_failed(log, record); break;
+	case RECORD_FAILED: apply_failed(log, participant, record); break;
 	case RECORD_CLAIM: apply_claim(log, sender, record); break;
 	case RECORD_RELEASE: apply_release(log, sender, record); break;
 	case RECORD_WRITER_FAILED: apply_writer_failed(world, log, participant); break;
@@ -607,6 +624,10 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 	 */
 	region_set_copy(&told, &speech->failed);
 	region_set_subtract(&told, &log->failed);
+	region_set_subtract(&told, &log->unsynced);
+	region_set_union_with(&log->ghosts, &told);
+	region_set_copy(&told, &speech->failed);
+	region_set_intersect(&told, &log->unsynced);
 	if (!region_set_is_empty(&told)) {
 		region_set_subtract(&log->unsynced, &told);
 		region_set_union_with(&log->failed, &told);
@@ -625,6 +646,7 @@ static void log_found_by_speech(struct world_log *log, const struct speech *spee
 	region_set_subtract(&log->unsynced, &speech->failed);
 	region_set_copy(&log->ghosts, &speech->ghosts);
 	region_set_copy(&log->failed, &speech->failed);
+	region_set_intersect(&log->failed, &speech->unsynced);
 	log->repair_barred = !region_set_is_empty(&log->failed);
 	/* A table without memory was here first, and waited for the log device. */
 	if (world_log_tainted(log))
@@ -697,6 +719,8 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	if (!region_set_is_subset(&log->failed, &speech->failed))
 		for (unsigned i = 0; i < participant->instance_count; i++)
 			participant->instances[i].old = true;
+	for (unsigned i = 0; i < participant->instance_count; i++)
+		log->repair_barred = log->repair_barred || participant->instances[i].old;
 	region_set_clear(&participant->waiting);
 	participant->waiting_batch = 0;
 	if (copying) {

@@ -74,6 +74,25 @@ void observe_wrong_read(struct sim *sim, unsigned node, unsigned log, unsigned r
 	deed->before = sim->logs[log].expected[region][block].values[0];
 }
 
+static struct told *told_find(struct sim *sim, unsigned node, unsigned log, luid_t luid, bool make)
+{
+	struct told *told = sim->nodes[node].devices[log].told, *unused = NULL;
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (told[i].used && told[i].luid == luid)
+			return &told[i];
+		if (!told[i].used)
+			unused = &told[i];
+	}
+	if (make && unused) {
+		memset(unused, 0, sizeof(*unused));
+		unused->used = true;
+		unused->luid = luid;
+		return unused;
+	}
+	return NULL;
+}
+
 /* Has a leg failed under the region, as far as this node's daemon knows, or another's? */
 static bool region_failed(const struct sim *sim, unsigned number, unsigned log, region_t region)
 {
@@ -92,12 +111,15 @@ static bool region_failed(const struct sim *sim, unsigned number, unsigned log, 
 void observe_complaint(struct sim *sim, unsigned node, unsigned log, const struct kernel_output *out)
 {
 	struct deed *deed = deed_add(sim, DEED_COMPLAINT, node, log);
+	const struct told *told;
 
 	deed->complaint = out->complaint.kind;
 	deed->type = (uint8_t)out->complaint.request;
 	deed->region = (unsigned)out->complaint.region;
 	deed->error = out->complaint.error;
-	deed->failed = region_failed(sim, node, log, out->complaint.region);
+	told = told_find(sim, node, log, out->luid, false);
+	deed->failed = (told && (told->failed >> out->complaint.region & 1)) ||
+		       region_failed(sim, node, log, out->complaint.region);
 }
 
 /* --- the order
@@ -126,25 +148,6 @@ void observe_delivery(struct sim *sim, unsigned node, struct ring_model *ring, u
 /* --- requests and answers
  * ----------------------------------------------------------------------------------------------------------
  */
-
-static struct told *told_find(struct sim *sim, unsigned node, unsigned log, luid_t luid, bool make)
-{
-	struct told *told = sim->nodes[node].devices[log].told, *unused = NULL;
-
-	for (unsigned i = 0; i < 4; i++) {
-		if (told[i].used && told[i].luid == luid)
-			return &told[i];
-		if (!told[i].used)
-			unused = &told[i];
-	}
-	if (make && unused) {
-		memset(unused, 0, sizeof(*unused));
-		unused->used = true;
-		unused->luid = luid;
-		return unused;
-	}
-	return NULL;
-}
 
 static struct asked *asked_new(struct sim_node *node, uint32_t seq)
 {
@@ -201,8 +204,10 @@ void observe_request(struct sim *sim, unsigned number, const struct kernel_outpu
 	told = told_find(sim, number, asked->log, out->luid, false);
 	if (!told)
 		return;
-	if (out->send.type == ULOG_SET_REGION_SYNC && !asked->in_sync)
+	if (out->send.type == ULOG_SET_REGION_SYNC && !asked->in_sync) {
 		told->answers[asked->region] = 0;
+		told->failed |= UINT64_C(1) << asked->region;
+	}
 	if (out->send.type == ULOG_CLEAR_REGION)
 		told->marked &= ~asked->regions;
 	asked->marked = told->marked;

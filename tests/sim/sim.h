@@ -180,6 +180,7 @@ struct told {
 	luid_t luid;
 	uint8_t answers[SIM_REGIONS]; /* of IN_SYNC: 0 unknown, 1 no, 2 yes */
 	uint64_t marked;	      /* regions, by bit: MARK was answered, CLEAR not sent */
+	uint64_t failed;	      /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
 	bool used, resumed;
 };
 

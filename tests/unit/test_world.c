@@ -247,7 +247,8 @@ static void test_claim(void **state)
 	world_fini(&world);
 }
 
-/* A failed leg: nobody is told, nothing is repaired, until every instance is younger (B9). */
+/* A failed leg under what was in sync: all go on to be told so, and nothing is repaired until every instance is
+ * younger (B9). Told again by the table that has to be reloaded, it makes nobody else older. */
 static void test_leg_failure(void **state)
 {
 	(void)state;
@@ -255,6 +256,35 @@ static void test_leg_failure(void **state)
 	world_begin(&world);
 	struct world_log *log = open_disk_log(&world);
 
+	say(&world, 2, RECORD_FAILED, 40, 41);
+	assert_true(region_set_contains(&log->ghosts, 40));
+	assert_false(region_set_contains(&log->failed, 40));
+	assert_false(region_set_contains(&log->unsynced, 40));
+	assert_true(world_log_dirty(log, 40));
+	assert_non_null(world_log_repair_hindrance(&world, log));
+	say(&world, 1, RECORD_SUSPENDED, 0, 0);
+	say(&world, 1, RECORD_DESTROYED, 0, 0);
+	resume(&world, 1, 0x1001, &disk_shape);
+	say(&world, 2, RECORD_FAILED, 41, 42);
+	assert_false(participant_find(log, 1)->instances[0].old);
+	assert_true(log->repair_barred); /* node 2 has its old table */
+	say(&world, 2, RECORD_SUSPENDED, 0, 0);
+	say(&world, 2, RECORD_DESTROYED, 0, 0);
+	assert_true(region_set_contains(&log->ghosts, 40));
+	assert_true(region_set_contains(&log->ghosts, 41));
+	assert_false(log->repair_barred);
+	world_fini(&world);
+}
+
+/* A copy that failed: out of sync as before, and copied by nobody until every instance is younger (B11). */
+static void test_copy_failure(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	region_set_add(&log->unsynced, 40);
 	say(&world, 2, RECORD_FAILED, 40, 41);
 	assert_true(region_set_contains(&log->failed, 40));
 	assert_false(region_set_contains(&log->unsynced, 40));
@@ -603,6 +633,7 @@ int main(void)
 	    cmocka_unit_test(test_recovery),
 	    cmocka_unit_test(test_claim),
 	    cmocka_unit_test(test_leg_failure),
+	    cmocka_unit_test(test_copy_failure),
 	    cmocka_unit_test(test_reshape),
 	    cmocka_unit_test(test_writer_failed),
 	    cmocka_unit_test(test_codec),
