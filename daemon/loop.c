@@ -281,6 +281,7 @@ static int core_open(struct loop *loop, node_id_t node, bool run_state_lost)
 	    .fencing = loop->options->cluster == CLUSTER_NONE ? FENCING_ASSUME : loop->options->fencing,
 	    .linger_ns = loop->options->linger_ns,
 	    .linger_regions = loop->options->linger_regions,
+	    .repair_rate = loop->options->repair_rate,
 	    .run_state_lost = run_state_lost,
 	};
 

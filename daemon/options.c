@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rate.h"
+
 #define NS_PER_S UINT64_C(1000000000)
 
 enum long_option {
@@ -18,6 +20,7 @@ enum long_option {
 	OPTION_FENCING,
 	OPTION_LINGER,
 	OPTION_LINGER_REGIONS,
+	OPTION_REPAIR_RATE,
 	OPTION_NETLINK_PEER,
 	OPTION_DM_TABLES,
 };
@@ -30,6 +33,7 @@ static const struct option long_options[] = {
     {"fencing", required_argument, NULL, OPTION_FENCING},
     {"linger", required_argument, NULL, OPTION_LINGER},
     {"linger-regions", required_argument, NULL, OPTION_LINGER_REGIONS},
+    {"repair-rate", required_argument, NULL, OPTION_REPAIR_RATE},
     {"netlink-peer", required_argument, NULL, OPTION_NETLINK_PEER},
     {"dm-tables", required_argument, NULL, OPTION_DM_TABLES},
     {"help", no_argument, NULL, 'h'},
@@ -68,6 +72,9 @@ const char *options_help(void)
 	       "                            (whoever leaves corosync is dead; for tests)\n"
 	       "      --linger=SECONDS      keep a cleared mark for that long (5)\n"
 	       "      --linger-regions=N    keep at most that many cleared marks a log (4096)\n"
+	       "      --repair-rate=RATE    repair what dead nodes left with at most that many bytes a "
+	       "second\n"
+	       "                            for each log, as in 20M; 0 (default): as fast as can be\n"
 	       "  -h, --help                this text\n"
 	       "  -V, --version             version\n";
 }
@@ -157,6 +164,7 @@ static bool word_parse(struct options *options, const char *name, const char *wo
 static bool value_parse(struct options *options, int option, const char *value)
 {
 	uint64_t number;
+	int64_t rate;
 	int index;
 
 	switch ((enum long_option)option) {
@@ -183,6 +191,12 @@ static bool value_parse(struct options *options, int option, const char *value)
 			return refuse(options, "--linger-regions=%s: must be 0 to %d regions", value,
 				      OPTIONS_LINGER_REGIONS_MAX);
 		options->linger_regions = (uint32_t)number;
+		return true;
+	case OPTION_REPAIR_RATE:
+		if (!rate_parse(value, &rate))
+			return refuse(options, "--repair-rate=%s: must be bytes a second, with K, M, G or T",
+				      value);
+		options->repair_rate = (uint64_t)rate;
 		return true;
 	case OPTION_NETLINK_PEER:
 		if (!number_parse(value, UINT32_MAX, &number))

@@ -28,6 +28,7 @@ struct options {
 	enum fencing fencing;
 	uint64_t linger_ns;
 	uint32_t linger_regions;
+	uint64_t repair_rate; /* bytes a second, 0: no limit */
 	/* For tests, not in the manual: a stand-in for the kernel. */
 	uint32_t netlink_peer; /* port id that requests come from and replies go to; 0: the kernel */
 	const char

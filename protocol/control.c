@@ -7,6 +7,8 @@
 
 #include <json-c/json.h>
 
+#include "common/rate.h"
+
 static const char *const names[CONTROL_REQUEST_END] = {
     [CONTROL_REQUEST_STATUS] = "status",
     [CONTROL_REQUEST_DUMP] = "dump",
@@ -15,6 +17,7 @@ static const char *const names[CONTROL_REQUEST_END] = {
     [CONTROL_REQUEST_FAIL_KEPT] = "fail-kept",
     [CONTROL_REQUEST_REPAIR_PAUSE] = "repair-pause",
     [CONTROL_REQUEST_REPAIR_RESUME] = "repair-resume",
+    [CONTROL_REQUEST_REPAIR_THROTTLE] = "repair-throttle",
 };
 
 const char *control_request_name(enum control_request_type type)
@@ -60,6 +63,17 @@ static const char *uuid_take(struct json_object *value, struct control_request *
 	return NULL;
 }
 
+static const char *rate_take(struct json_object *value, struct control_request *request)
+{
+	int64_t number = json_object_get_int64(value);
+
+	/* json-c gives the greatest number it has for one that is greater. */
+	if (!json_object_is_type(value, json_type_int) || number < 0 || number > RATE_MAX)
+		return "\"rate\" must be bytes a second, 0 to 2^60";
+	request->rate = number;
+	return NULL;
+}
+
 /* Returns what is wrong, or NULL. */
 static const char *members_take(struct json_object *object, struct control_request *request)
 {
@@ -75,6 +89,8 @@ static const char *members_take(struct json_object *object, struct control_reque
 			why = node_take(value, request);
 		} else if (strcmp(key, "uuid") == 0) {
 			why = uuid_take(value, request);
+		} else if (strcmp(key, "rate") == 0) {
+			why = rate_take(value, request);
 		} else {
 			why = "unknown member";
 		}
@@ -85,8 +101,11 @@ static const char *members_take(struct json_object *object, struct control_reque
 		return "no \"command\"";
 	if ((request->node != NODE_NONE) != (request->type == CONTROL_REQUEST_CONFIRM_DEAD))
 		return "\"node\" goes with confirm-dead, and only with it";
-	if (request->uuid[0] != '\0' && request->type != CONTROL_REQUEST_FAIL_KEPT)
-		return "\"uuid\" goes with fail-kept only";
+	if ((request->rate != CONTROL_RATE_NONE) != (request->type == CONTROL_REQUEST_REPAIR_THROTTLE))
+		return "\"rate\" goes with repair-throttle, and only with it";
+	if (request->uuid[0] != '\0' && request->type != CONTROL_REQUEST_FAIL_KEPT &&
+	    request->type != CONTROL_REQUEST_REPAIR_THROTTLE)
+		return "\"uuid\" goes with fail-kept and repair-throttle only";
 	return NULL;
 }
 
@@ -112,7 +131,7 @@ static struct json_object *object_parse(struct json_tokener *tokener, const char
 int control_decode(const char *line, size_t size_bytes, struct control_request *ret_request,
 		   const char **ret_why)
 {
-	struct control_request request = {.type = CONTROL_REQUEST_END};
+	struct control_request request = {.type = CONTROL_REQUEST_END, .rate = CONTROL_RATE_NONE};
 	struct json_tokener *tokener;
 	struct json_object *object;
 
@@ -159,6 +178,8 @@ char *control_encode(const struct control_request *request)
 		good = good && member_add(object, "node", json_object_new_int64(request->node));
 	if (request->uuid[0] != '\0')
 		good = good && member_add(object, "uuid", json_object_new_string(request->uuid));
+	if (request->type == CONTROL_REQUEST_REPAIR_THROTTLE)
+		good = good && member_add(object, "rate", json_object_new_int64(request->rate));
 	if (good)
 		text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN);
 	line = text == NULL ? NULL : strdup(text);

@@ -4,8 +4,9 @@
  * bytes.
  *
  *   {"command": "status" | "dump" | "metrics" | "confirm-dead" | "fail-kept" | "repair-pause" |
- * "repair-resume", "node": NUMBER    confirm-dead only, must be there "uuid": STRING}   fail-kept only;
- * without it all logs are meant
+ * "repair-resume" | "repair-throttle", "node": NUMBER,    confirm-dead only, must be there "uuid": STRING,
+ * fail-kept, repair-throttle; without it all logs are meant "rate": NUMBER}    repair-throttle only, must be
+ * there: bytes a second for each log, 0 is no limit
  *
  * The answer to each is one line too: {"ok": true, ...} or {"ok": false, "error": TEXT}.
  */
@@ -13,11 +14,14 @@
 #define PROTOCOL_CONTROL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/types.h"
 
 #define CONTROL_LINE_MAX  ((size_t)64 * 1024)
 #define CONTROL_DEPTH_MAX 4
+
+#define CONTROL_RATE_NONE (-1)
 
 /* Name of the socket in the run directory. */
 #define CONTROL_SOCKET_NAME "control.sock"
@@ -30,13 +34,15 @@ enum control_request_type {
 	CONTROL_REQUEST_FAIL_KEPT,
 	CONTROL_REQUEST_REPAIR_PAUSE,
 	CONTROL_REQUEST_REPAIR_RESUME,
+	CONTROL_REQUEST_REPAIR_THROTTLE,
 	CONTROL_REQUEST_END
 };
 
 struct control_request {
 	enum control_request_type type;
 	node_id_t node;		   /* CONFIRM_DEAD */
-	char uuid[LOG_UUID_BYTES]; /* FAIL_KEPT; empty: all logs */
+	char uuid[LOG_UUID_BYTES]; /* FAIL_KEPT, REPAIR_THROTTLE; empty: all logs */
+	int64_t rate;		   /* REPAIR_THROTTLE, bytes a second; else CONTROL_RATE_NONE when decoded */
 };
 
 /*

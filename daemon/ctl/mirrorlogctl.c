@@ -11,6 +11,7 @@
 
 #include <qb/qblog.h>
 
+#include "common/rate.h"
 #include "daemon/ctl/connection.h"
 #include "daemon/ctl/status_text.h"
 
@@ -18,7 +19,7 @@ enum { STATUS_GOOD = 0, STATUS_FAILED = 1, STATUS_USAGE = 2, STATUS_NO_DAEMON = 
 
 struct arguments {
 	const char *run_dir;
-	bool json;
+	bool json, all;
 	struct control_request request;
 };
 
@@ -32,7 +33,10 @@ static const char help[] =
     "  confirm-dead NODE    that node is dead, I have made sure: go on without it.\n"
     "                       Data is lost if it is not\n"
     "  fail-kept [UUID]     answer requests that wait for quorum with an I/O error\n"
-    "  repair pause|resume  repair of regions that dead nodes left\n"
+    "  repair pause|resume  hold, or go on with, the repair of regions that dead nodes left\n"
+    "  repair throttle UUID|--all RATE\n"
+    "                       repair by this node with at most that many bytes a second\n"
+    "                       for that log, or for each log; as in 20M, 0: no limit\n"
     "\n"
     "  --run-dir=DIR        run directory of the daemon (/run/mirrorlogd)\n"
     "  -h, --help           this text\n"
@@ -72,6 +76,21 @@ static bool take_uuid(const char *word, struct control_request *request)
 	return true;
 }
 
+/* `throttle UUID RATE`, or `throttle RATE` with --all. */
+static int throttle_parse(int argc, char *argv[], struct arguments *arguments)
+{
+	if (argc < (arguments->all ? 2 : 3))
+		return usage("throttle needs a log or --all, and a rate", "");
+	if (argc > (arguments->all ? 2 : 3))
+		return usage("unexpected argument: ", argv[argc - 1]);
+	arguments->request.type = CONTROL_REQUEST_REPAIR_THROTTLE;
+	if (!arguments->all && !take_uuid(argv[1], &arguments->request))
+		return usage("not understood: ", argv[1]);
+	if (!rate_parse(argv[argc - 1], &arguments->request.rate))
+		return usage("not a rate: ", argv[argc - 1]);
+	return STATUS_GOOD;
+}
+
 static bool take_repair(const char *word, struct control_request *request)
 {
 	if (strcmp(word, "resume") == 0)
@@ -109,6 +128,10 @@ static int command_parse(int argc, char *argv[], struct arguments *arguments)
 	arguments->request.type = command->type;
 	if (arguments->json && command->type != CONTROL_REQUEST_STATUS)
 		return usage("--json goes with status, not with ", argv[0]);
+	if (command->type == CONTROL_REQUEST_REPAIR_PAUSE && argc > 1 && strcmp(argv[1], "throttle") == 0)
+		return throttle_parse(argc - 1, argv + 1, arguments);
+	if (arguments->all)
+		return usage("--all goes with repair throttle, not with ", argv[0]);
 	if (argc == 1 && !command->optional)
 		return usage("something is missing after ", argv[0]);
 	if (argc > (command->take == NULL ? 1 : 2))
@@ -212,11 +235,9 @@ static int ask(const struct arguments *arguments)
 int main(int argc, char *argv[])
 {
 	static const struct option options[] = {
-	    {"run-dir", required_argument, NULL, 'r'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},
-	    {NULL, 0, NULL, 0},
+	    {"run-dir", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
+	    {"all", no_argument, NULL, 'a'},	       {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},       {NULL, 0, NULL, 0},
 	};
 	struct arguments arguments = {.run_dir = "/run/mirrorlogd"};
 	int option, status;
@@ -225,6 +246,7 @@ int main(int argc, char *argv[])
 		switch (option) {
 		case 'r': arguments.run_dir = optarg; break;
 		case 'j': arguments.json = true; break;
+		case 'a': arguments.all = true; break;
 		case 'h': fputs(help, stdout); return STATUS_GOOD;
 		case 'V': puts("mirrorlogctl " MIRRORLOGD_VERSION); return STATUS_GOOD;
 		default: fprintf(stderr, "Try `mirrorlogctl --help'.\n"); return STATUS_USAGE;

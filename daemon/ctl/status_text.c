@@ -126,6 +126,25 @@ static void members_print(FILE *out, struct json_object *log, int uuid_width)
 	}
 }
 
+/* What the repair does: whose regions, how far, how fast. */
+static void repair_print(FILE *out, struct json_object *log)
+{
+	uint64_t repaired = number(log, "repaired_regions"), rate = number(log, "repair_rate");
+	char cell[CELL_BYTES];
+
+	if (number(log, "ghost_regions") == 0)
+		return;
+	fprintf(out, "\n%s: %" PRIu64 " regions to be repaired", text(log, "uuid"),
+		number(log, "ghost_regions"));
+	if (member(log, "repair_region") != NULL)
+		fprintf(out, "; node %s is at region %" PRIu64, node(log, "recoverer", cell),
+			number(log, "repair_region"));
+	fprintf(out, "; %" PRIu64 " repaired by this node", repaired);
+	if (rate > 0)
+		fprintf(out, ", at most %" PRIu64 " bytes a second", rate);
+	fputc('\n', out);
+}
+
 static void waits_print(FILE *out, struct json_object *logs)
 {
 	for (size_t i = 0; i < count(logs); i++) {
@@ -133,6 +152,7 @@ static void waits_print(FILE *out, struct json_object *logs)
 
 		if (*text(log, "waits_for") != '\0')
 			fprintf(out, "\n%s: %s\n", text(log, "uuid"), text(log, "waits_for"));
+		repair_print(out, log);
 		if (number(log, "failed_regions") > 0)
 			fprintf(out,
 				"\n%s: a leg failed under %" PRIu64

@@ -39,6 +39,8 @@ struct control {
 	int fd;
 	TAILQ_HEAD(clients, client) clients;
 	unsigned client_count;
+	uint64_t clients_dropped;
+	bool full; /* and that was said */
 };
 
 /* --- answers
@@ -80,7 +82,7 @@ static struct json_object *answer_metrics(struct control *control, const struct 
 	char *text;
 
 	control->source.netlink_count(control->config.sink.context, &counts);
-	text = control_metrics_text(status, &counts);
+	text = control_metrics_text(status, &counts, control->clients_dropped);
 	answer =
 	    text == NULL ? answer_error("out of memory") : answer_ok("text", json_object_new_string(text));
 	free(text);
@@ -122,6 +124,25 @@ static struct json_object *answer_fail_kept(struct control *control, const struc
 	return answer_command(control, CONTROL_FAIL_KEPT, NODE_NONE, uuid[0] == '\0' ? NULL : uuid);
 }
 
+static struct json_object *answer_throttle(struct control *control, const struct core_status *status,
+					   const struct control_request *request)
+{
+	const char *uuid = request->uuid[0] == '\0' ? NULL : request->uuid;
+	struct event event = {
+	    .type = EVENT_CONTROL,
+	    .control = {.command = CONTROL_REPAIR_RATE, .uuid = uuid, .rate = (uint64_t)request->rate}};
+	bool known = uuid == NULL;
+
+	for (size_t i = 0; i < status->log_count && !known; i++)
+		known = strcmp(status->logs[i].uuid, uuid) == 0;
+	if (!known)
+		return answer_error("no such log is known");
+	log_write(LOG_NOTICE, "repair of %s: at most %lld bytes a second (0: no limit)",
+		  uuid == NULL ? "each log" : uuid, (long long)request->rate);
+	event_sink_post(&control->config.sink, &event);
+	return answer_ok(NULL, NULL);
+}
+
 static struct json_object *answer_make(struct control *control, const struct control_request *request,
 				       const struct core_status *status)
 {
@@ -135,6 +156,7 @@ static struct json_object *answer_make(struct control *control, const struct con
 		return answer_command(control, CONTROL_REPAIR_PAUSE, NODE_NONE, NULL);
 	case CONTROL_REQUEST_REPAIR_RESUME:
 		return answer_command(control, CONTROL_REPAIR_RESUME, NODE_NONE, NULL);
+	case CONTROL_REQUEST_REPAIR_THROTTLE: return answer_throttle(control, status, request);
 	case CONTROL_REQUEST_END: break;
 	}
 	return answer_error("unknown command");
@@ -168,6 +190,8 @@ static void client_drop(struct client *client)
 	(void)qb_loop_timer_del(control->config.loop, client->timer);
 	TAILQ_REMOVE(&control->clients, client, entry);
 	control->client_count--;
+	if (control->client_count < CONTROL_CLIENTS_MAX / 2)
+		control->full = false;
 	close(client->fd);
 	free(client->line);
 	free(client->answer);
@@ -333,6 +357,19 @@ static void client_add(struct control *control, int fd)
 	(void)client_touch(client);
 }
 
+/* Who has been silent for longest makes room. */
+static void clients_overflow(struct control *control)
+{
+	client_drop(TAILQ_FIRST(&control->clients));
+	control->clients_dropped++;
+	if (!control->full)
+		log_write(LOG_WARNING,
+			  "control socket: %d clients are connected: the one that was silent for longest is "
+			  "dropped",
+			  CONTROL_CLIENTS_MAX);
+	control->full = true;
+}
+
 static int32_t on_client(int32_t fd, int32_t revents, void *data)
 {
 	struct control *control = data;
@@ -342,7 +379,7 @@ static int32_t on_client(int32_t fd, int32_t revents, void *data)
 	if (client_fd < 0)
 		return 0;
 	if (control->client_count == CONTROL_CLIENTS_MAX)
-		client_drop(TAILQ_FIRST(&control->clients));
+		clients_overflow(control);
 	client_add(control, client_fd);
 	return 0;
 }

@@ -75,6 +75,10 @@ static struct json_object *log_json(const struct status_log *log)
 	number_add(object, "failed_regions", log->failed_regions);
 	number_add(object, "held_regions", log->held_regions);
 	number_add(object, "lingering_regions", log->lingering_regions);
+	json_object_object_add(object, "repair_region",
+			       log->repair_claimed ? json_object_new_uint64(log->repair_region) : NULL);
+	number_add(object, "repaired_regions", log->repaired_regions);
+	number_add(object, "repair_rate", log->repair_rate);
 	node_add(object, "writer", log->writer);
 	node_add(object, "recoverer", log->recoverer);
 	number_add(object, "waiting_requests", log->waiting_requests);
@@ -93,6 +97,18 @@ static struct json_object *node_json(const struct status_node *node)
 	node_add(object, "node", node->node);
 	text_add(object, "state", node->state);
 	hex_add(object, "boot_id", node->boot_id);
+	return object;
+}
+
+static struct json_object *queues_json(const struct core_status *status)
+{
+	struct json_object *object = json_object_new_object();
+
+	number_add(object, "requests_dropped", status->waiting_dropped);
+	number_add(object, "records_waiting", status->records_waiting);
+	number_add(object, "records_dropped", status->records_dropped);
+	number_add(object, "backlog_bytes", status->backlog_bytes);
+	number_add(object, "backlog_overflows", status->backlog_overflows);
 	return object;
 }
 
@@ -116,6 +132,8 @@ struct json_object *control_status_json(const struct core_status *status)
 	number_add(object, "messages_delivered", status->messages_delivered);
 	number_add(object, "device_writes", status->device_writes);
 	number_add(object, "device_write_bytes", status->device_write_bytes);
+	json_object_object_add(object, "repair_paused", json_object_new_boolean(status->repair_paused));
+	json_object_object_add(object, "queues", queues_json(status));
 	for (size_t i = 0; i < status->node_count; i++)
 		json_object_array_add(nodes, node_json(&status->nodes[i]));
 	json_object_object_add(object, "nodes", nodes);
@@ -153,21 +171,28 @@ static void label_write(FILE *out, const char *text)
 }
 
 struct log_metric {
-	const char *name, *help;
+	const char *name, *help, *type;
 	size_t offset; /* of an uint64_t in struct status_log */
 };
 
 static const struct log_metric log_metrics[] = {
-    {"log_regions", "Regions of the mirror.", offsetof(struct status_log, region_count)},
-    {"log_synced_regions", "Regions whose legs are equal.", offsetof(struct status_log, synced_regions)},
-    {"log_unsynced_regions", "Regions to be resynced.", offsetof(struct status_log, unsynced_regions)},
-    {"log_ghost_regions", "Regions marked by dead nodes.", offsetof(struct status_log, ghost_regions)},
-    {"log_failed_regions", "Regions a failed leg put out of sync.",
+    {"log_regions", "Regions of the mirror.", "gauge", offsetof(struct status_log, region_count)},
+    {"log_synced_regions", "Regions whose legs are equal.", "gauge",
+     offsetof(struct status_log, synced_regions)},
+    {"log_unsynced_regions", "Regions to be resynced.", "gauge",
+     offsetof(struct status_log, unsynced_regions)},
+    {"log_ghost_regions", "Regions marked by dead nodes.", "gauge",
+     offsetof(struct status_log, ghost_regions)},
+    {"log_failed_regions", "Regions a failed leg put out of sync.", "gauge",
      offsetof(struct status_log, failed_regions)},
-    {"log_held_regions", "Regions marked by the kernel of this node.",
+    {"log_held_regions", "Regions marked by the kernel of this node.", "gauge",
      offsetof(struct status_log, held_regions)},
-    {"log_lingering_regions", "Marks kept after the kernel cleared them.",
+    {"log_lingering_regions", "Marks kept after the kernel cleared them.", "gauge",
      offsetof(struct status_log, lingering_regions)},
+    {"log_repair_rate_bytes", "Repair by this node, bytes a second at most; 0 is no limit.", "gauge",
+     offsetof(struct status_log, repair_rate)},
+    {"log_repaired_regions_total", "Regions repaired by this daemon.", "counter",
+     offsetof(struct status_log, repaired_regions)},
 };
 
 static void log_metric_write(FILE *out, const char *name, const struct status_log *log, uint64_t value)
@@ -180,7 +205,7 @@ static void log_metric_write(FILE *out, const char *name, const struct status_lo
 static void log_metrics_write(FILE *out, const struct core_status *status)
 {
 	for (size_t m = 0; m < sizeof(log_metrics) / sizeof(log_metrics[0]); m++) {
-		metric_head(out, log_metrics[m].name, "gauge", log_metrics[m].help);
+		metric_head(out, log_metrics[m].name, log_metrics[m].type, log_metrics[m].help);
 		for (size_t i = 0; i < status->log_count; i++) {
 			uint64_t value;
 
@@ -196,6 +221,22 @@ static void log_metrics_write(FILE *out, const struct core_status *status)
 	metric_head(out, "log_device_dead", "gauge", "No member can write the log device.");
 	for (size_t i = 0; i < status->log_count; i++)
 		log_metric_write(out, "log_device_dead", &status->logs[i], status->logs[i].health == 'D');
+}
+
+static void queue_metrics_write(FILE *out, const struct core_status *status, uint64_t clients_dropped)
+{
+	metric(out, "requests_dropped_total", "counter",
+	       "Requests of the kernel that made room for younger ones: the kernel asks again.",
+	       status->waiting_dropped);
+	metric(out, "records_waiting", "gauge", "Records that wait to be sent.", status->records_waiting);
+	metric(out, "records_dropped_total", "counter", "Records for which there was no room.",
+	       status->records_dropped);
+	metric(out, "backlog_bytes", "gauge", "Messages kept until the checkpoint is complete.",
+	       status->backlog_bytes);
+	metric(out, "backlog_overflows_total", "counter",
+	       "Checkpoints asked for again because too much came meanwhile.", status->backlog_overflows);
+	metric(out, "control_clients_dropped_total", "counter",
+	       "Clients of the control socket that made room for others.", clients_dropped);
 }
 
 static void node_metrics_write(FILE *out, const struct core_status *status,
@@ -219,10 +260,13 @@ static void node_metrics_write(FILE *out, const struct core_status *status,
 	metric(out, "netlink_malformed_total", "counter", "Malformed datagrams.",
 	       counts->refused + counts->malformed);
 	metric(out, "netlink_overflows_total", "counter", "Overflows of the receive buffer.", counts->lost);
+	metric(out, "netlink_former_total", "counter",
+	       "Requests of the daemon before this one that the kernel was told to repeat.", counts->former);
 	metric(out, "netlink_dropped_total", "counter", "Answers that could not be sent.", counts->dropped);
 }
 
-char *control_metrics_text(const struct core_status *status, const struct netlink_counts *counts)
+char *control_metrics_text(const struct core_status *status, const struct netlink_counts *counts,
+			   uint64_t clients_dropped)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -232,6 +276,7 @@ char *control_metrics_text(const struct core_status *status, const struct netlin
 	if (out == NULL)
 		return NULL;
 	node_metrics_write(out, status, counts);
+	queue_metrics_write(out, status, clients_dropped);
 	log_metrics_write(out, status);
 	failed = ferror(out) != 0;
 	if (fclose(out) != 0 || failed) {

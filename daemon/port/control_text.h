@@ -18,6 +18,7 @@
 struct json_object *control_status_json(const struct core_status *status);
 
 /* Prometheus text format 0.0.4. The caller frees it with free(3); NULL when memory is short. */
-char *control_metrics_text(const struct core_status *status, const struct netlink_counts *counts);
+char *control_metrics_text(const struct core_status *status, const struct netlink_counts *counts,
+			   uint64_t clients_dropped);
 
 #endif

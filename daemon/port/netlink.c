@@ -44,6 +44,7 @@ struct netlink {
 	uint32_t peer_port;
 	void (*lost_fn)(void *context);
 	struct netlink_counts counts;
+	bool loses;	      /* the last answer was lost, and that was said */
 	struct in_hand *hand; /* NULL: it could not be opened */
 	struct bytes_writer writer;
 	STAILQ_HEAD(, kept_reply) kept;
@@ -96,12 +97,15 @@ static void kept_drop(struct netlink *netlink)
 static void answer_lost(struct netlink *netlink, int error)
 {
 	netlink->counts.dropped++;
-	log_write(LOG_WARNING, "cannot answer the kernel: %s; it will ask again", strerror(-error));
+	if (!netlink->loses)
+		log_write(LOG_WARNING, "cannot answer the kernel: %s; it will ask again", strerror(-error));
+	netlink->loses = true;
 }
 
 static void answer_sent(struct netlink *netlink, uint32_t seq)
 {
 	netlink->counts.replies++;
+	netlink->loses = false;
 	in_hand_answered(netlink->hand, seq);
 }
 

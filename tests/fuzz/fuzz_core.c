@@ -714,7 +714,7 @@ static void do_control(struct play *play)
 	uint8_t choice = take(play);
 	struct event event = {.type = EVENT_CONTROL};
 
-	event.control.command = (enum control_command)(choice % (CONTROL_REPAIR_RESUME + 1));
+	event.control.command = (enum control_command)(choice % (CONTROL_REPAIR_RATE + 1));
 	event.control.node = 1 + (choice >> 4) % NODES;
 	event.control.uuid = choice & 128 ? uuids[0] : NULL;
 	step(play, &event);

@@ -48,6 +48,8 @@ static void every_request_survives_encoding(void **state)
 			request.node = UINT32_MAX;
 		if (type == CONTROL_REQUEST_FAIL_KEPT)
 			(void)strcpy(request.uuid, "LVM-\"quoted\" \\ and long");
+		if (type == CONTROL_REQUEST_REPAIR_THROTTLE)
+			request.rate = INT64_C(1) << 60;
 		line = control_encode(&request);
 		assert_non_null(line);
 		assert_null(strchr(line, '\n'));
@@ -121,6 +123,12 @@ static void wrong_members_are_refused(void **state)
 	assert_refused("{\"command\":\"confirm-dead\",\"node\":\"1\"}", "node id");
 	assert_refused("{\"command\":\"confirm-dead\",\"node\":1.5}", "node id");
 	assert_refused("{\"command\":\"fail-kept\",\"uuid\":\"\"}", "empty");
+	assert_refused("{\"command\":\"fail-kept\",\"rate\":1}", "repair-throttle");
+	assert_refused("{\"command\":\"repair-throttle\"}", "\"rate\" goes with");
+	assert_refused("{\"command\":\"repair-throttle\",\"rate\":-1}", "bytes a second");
+	assert_refused("{\"command\":\"repair-throttle\",\"rate\":1152921504606846977}", "bytes a second");
+	assert_refused("{\"command\":\"repair-throttle\",\"rate\":99999999999999999999}", "bytes a second");
+	assert_refused("{\"command\":\"repair-throttle\",\"rate\":\"1M\"}", "bytes a second");
 	assert_refused("{\"command\":\"fail-kept\",\"uuid\":\"a\\u0000b\"}", "no text");
 	assert_refused("{\"command\":\"fail-kept\",\"uuid\":null}", "string");
 }

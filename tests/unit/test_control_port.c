@@ -29,6 +29,7 @@ struct fixture {
 	char dir[32];
 	unsigned commands;
 	enum control_command command;
+	uint64_t rate;
 	struct {
 		int fd;
 		char answer[ANSWER_BYTES];
@@ -44,6 +45,7 @@ static void on_event(void *context, const struct event *event)
 	assert_int_equal(event->type, EVENT_CONTROL);
 	fixture->commands++;
 	fixture->command = event->control.command;
+	fixture->rate = event->control.rate;
 }
 
 static struct core_status *on_status(void *context)
@@ -220,6 +222,19 @@ static void unknown_nodes_and_logs_are_refused(void **state)
 	assert_int_equal(fixture->command, CONTROL_FAIL_KEPT);
 }
 
+static void repair_rate_is_handed_on(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_string_equal(ask(fixture, "{\"command\":\"repair-throttle\",\"rate\":1048576}\n"),
+			    "{\"ok\":true}\n");
+	assert_int_equal(fixture->command, CONTROL_REPAIR_RATE);
+	assert_int_equal(fixture->rate, 1048576);
+	assert_non_null(strstr(ask(fixture, "{\"command\":\"repair-throttle\",\"uuid\":\"x\",\"rate\":1}\n"),
+			       "no such log"));
+	assert_int_equal(fixture->commands, 1);
+}
+
 static void long_line_is_answered_then_closed(void **state)
 {
 	struct fixture *fixture = *state;
@@ -242,6 +257,8 @@ static void idle_clients_make_room(void **state)
 	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		idle[i] = connect_to(fixture);
 	assert_non_null(strstr(ask(fixture, "{\"command\":\"status\"}\n"), "\"ok\":true"));
+	assert_non_null(strstr(ask(fixture, "{\"command\":\"metrics\"}\n"),
+			       "mirrorlogd_control_clients_dropped_total 1\\n"));
 	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		close(idle[i]);
 }
@@ -263,10 +280,14 @@ static void client_that_never_reads_holds_up_nobody(void **state)
 static void metrics_are_prometheus_text(void **state)
 {
 	struct status_log log = {.uuid = "a\"b\\c\nd", .region_count = 10, .ghost_regions = 4};
-	struct core_status status = {
-	    .node = 1, .ready = true, .logs = &log, .log_count = 1, .requests = UINT64_MAX};
+	struct core_status status = {.node = 1,
+				     .ready = true,
+				     .logs = &log,
+				     .log_count = 1,
+				     .requests = UINT64_MAX,
+				     .waiting_dropped = 5};
 	const struct netlink_counts counts = {.refused = 1, .malformed = 2};
-	char *text = control_metrics_text(&status, &counts);
+	char *text = control_metrics_text(&status, &counts, 7);
 
 	(void)state;
 	assert_non_null(text);
@@ -274,6 +295,9 @@ static void metrics_are_prometheus_text(void **state)
 				     "mirrorlogd_requests_total 18446744073709551615\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_ready 1\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_netlink_malformed_total 3\n"));
+	assert_non_null(strstr(text, "\nmirrorlogd_control_clients_dropped_total 7\n"));
+	assert_non_null(strstr(text, "\nmirrorlogd_requests_dropped_total 5\n"));
+	assert_non_null(strstr(text, "# TYPE mirrorlogd_log_repaired_regions_total counter\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_log_ghost_regions{uuid=\"a\\\"b\\\\c\\nd\"} 4\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_log_device_dead{uuid=\"a\\\"b\\\\c\\nd\"} 0\n"));
 	free(text);
@@ -314,6 +338,7 @@ int main(void)
 	    WITH_SOCKET(status_is_json),
 	    WITH_SOCKET(several_requests_in_one_piece),
 	    WITH_SOCKET(unknown_nodes_and_logs_are_refused),
+	    WITH_SOCKET(repair_rate_is_handed_on),
 	    WITH_SOCKET(long_line_is_answered_then_closed),
 	    WITH_SOCKET(idle_clients_make_room),
 	    WITH_SOCKET(client_that_never_reads_holds_up_nobody),

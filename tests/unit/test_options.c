@@ -10,7 +10,7 @@
 
 #include "daemon/options.h"
 
-#define ARGUMENTS_MAX 8
+#define ARGUMENTS_MAX 16
 
 static enum options_verdict parse(struct options *options, const char *const arguments[])
 {
@@ -61,7 +61,8 @@ static void everything_given(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE(&options, "-D", "--pidfile=/p", "--run-dir=/r", "--cluster=none",
-			       "--fencing=assume", "--linger=0.25", "--linger-regions=7"),
+			       "--fencing=assume", "--linger=0.25", "--linger-regions=7",
+			       "--repair-rate=20M"),
 			 OPTIONS_RUN);
 	assert_true(options.foreground);
 	assert_string_equal(options.pid_file, "/p");
@@ -70,6 +71,7 @@ static void everything_given(void **state)
 	assert_int_equal(options.fencing, FENCING_ASSUME);
 	assert_int_equal(options.linger_ns, UINT64_C(250000000));
 	assert_int_equal(options.linger_regions, 7);
+	assert_int_equal(options.repair_rate, 20 << 20);
 }
 
 static void values_as_separate_words(void **state)
@@ -136,6 +138,25 @@ static void linger_limits(void **state)
 	assert_int_equal(options.linger_ns, 1);
 }
 
+static void repair_rates(void **state)
+{
+	static const char *const bad[] = {"--repair-rate=",   "--repair-rate=-1",
+					  "--repair-rate=1m", "--repair-rate=1MB",
+					  "--repair-rate=M",  "--repair-rate=1048577T",
+					  "--repair-rate= 1", "--repair-rate=99999999999999999999"};
+	struct options options;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_refused(bad[i], "bytes a second");
+	assert_int_equal(PARSE(&options, "--repair-rate=1048576T"), OPTIONS_RUN);
+	assert_int_equal(options.repair_rate, UINT64_C(1) << 60);
+	assert_int_equal(PARSE(&options, "--repair-rate=0"), OPTIONS_RUN);
+	assert_int_equal(options.repair_rate, 0);
+	assert_int_equal(PARSE(&options, "--repair-rate=3K"), OPTIONS_RUN);
+	assert_int_equal(options.repair_rate, 3072);
+}
+
 static void wrong_values_are_named(void **state)
 {
 	(void)state;
@@ -161,6 +182,7 @@ int main(void)
 	    cmocka_unit_test(foreground_has_three_names),
 	    cmocka_unit_test(help_and_version),
 	    cmocka_unit_test(linger_limits),
+	    cmocka_unit_test(repair_rates),
 	    cmocka_unit_test(wrong_values_are_named),
 	};
 
