@@ -717,6 +717,7 @@ static void do_control(struct play *play)
 	event.control.command = (enum control_command)(choice % (CONTROL_REPAIR_RATE + 1));
 	event.control.node = 1 + (choice >> 4) % NODES;
 	event.control.uuid = choice & 128 ? uuids[0] : NULL;
+	event.control.rate = (uint64_t)(choice >> 3) << (choice >> 2);
 	step(play, &event);
 }
 
