@@ -209,5 +209,6 @@ void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id)
 		core_log(core, LOG_WARNING, "node %u is not one that is waited for: nothing to do", node);
 		return;
 	}
-	tell(core, RECORD_NODE_DEAD, node, boot_id ? boot_id : known->boot_id);
+	if (send_has_room(core))
+		tell(core, RECORD_NODE_DEAD, node, boot_id ? boot_id : known->boot_id);
 }

@@ -31,7 +31,7 @@
 #define REPLACED_NS (30 * NS_PER_S)
 /* Copies of one request that are kept, and requests of one log in all. */
 #define WAITING_MAX 256
-/* Records on their way into a frame. What is not derived from the state of a log is little: a few for each
+/* Records on their way into a frame, of administrators and unknown tables; the others are a few for each
  * table. */
 #define OUT_MAX 65536
 /* What a joiner keeps of the order until its checkpoint is complete. */
@@ -449,6 +449,9 @@ struct bytes_writer *stream_in(struct core *core, node_id_t node, const struct r
 void send_frame(struct core *core);
 struct record *send_add(struct core *core, enum record_type type,
 			const char *uuid); /* NULL: memory is short */
+/* For what comes from outside and may come any number of times; all else is a few records for each table and
+ * node. */
+bool send_has_room(struct core *core);
 void send_purge(struct core *core);
 bool send_waits(const struct core *core, enum record_type type, const char *uuid);
 

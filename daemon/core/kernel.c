@@ -503,8 +503,8 @@ static void request_flush(struct core *core, struct log *log, struct instance *i
 		reply_plain(core, request, 0);
 		return;
 	}
-	batch = region_set_is_empty(&log->pending) && !log->pending_due ? log->batch_sent
-									: log->batch_sent + 1;
+	batch =
+	    region_set_is_empty(&log->pending) && !log->pending_due ? log->batch_sent : log->batch_sent + 1;
 	if (batch <= log->batch_committed) {
 		reply_plain(core, request, 0);
 		return;
@@ -639,7 +639,7 @@ static void request_dtr_unknown(struct core *core, const struct ulog_request *re
 	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
 	struct record *record;
 
-	if (self && participant_instance(self, request->luid)) {
+	if (self && participant_instance(self, request->luid) && send_has_room(core)) {
 		record = send_add(core, RECORD_DESTROYED, request->uuid);
 		if (record)
 			record->luid = request->luid;

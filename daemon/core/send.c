@@ -8,21 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Callers take it for a lack of memory: what they wanted to say is said later, or by the next who notices. */
-static bool out_has_room(struct core *core)
+bool send_has_room(struct core *core)
 {
 	if (core->out_count < OUT_MAX)
 		return true;
 	core->counters.records_dropped++;
 	if (!core->out_full)
-		core_log(core, LOG_WARNING, "%u records wait to be sent: no more are taken", OUT_MAX);
+		core_log(core, LOG_WARNING, "%u records wait to be sent: no more are taken from outside",
+			 OUT_MAX);
 	core->out_full = true;
 	return false;
 }
 
 struct record *send_add(struct core *core, enum record_type type, const char *uuid)
 {
-	struct outgoing *outgoing = out_has_room(core) ? calloc(1, sizeof(*outgoing)) : NULL;
+	struct outgoing *outgoing = calloc(1, sizeof(*outgoing));
 
 	if (!outgoing)
 		return NULL;
