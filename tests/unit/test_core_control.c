@@ -334,6 +334,27 @@ static void test_flood_of_one_log(void **state)
 	cluster_free(cluster);
 }
 
+/* A node that has much to say has one frame under way, like everybody else: who says little stands right
+ * behind it. */
+static void test_flood_of_one_node(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3, FENCING_ASSUME);
+	uint32_t flush;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, CORE_LOG);
+	cluster->hold = true;
+	for (unsigned i = 0; i < 2000; i++)
+		write_to(cluster, 2, 200, i % 60);
+	flush = write_to(cluster, 1, 100, 61);
+	assert_int_equal(cluster->queue_tail - cluster->queue_head, 2);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_answered(cluster, 1, flush);
+	cluster_free(cluster);
+}
+
 /* What waits to be sent is bounded too. */
 static void test_records_are_bounded(void **state)
 {
@@ -490,6 +511,7 @@ int main(void)
 	    cmocka_unit_test(test_repair_is_throttled),
 	    cmocka_unit_test(test_nodes_down_are_told_once),
 	    cmocka_unit_test(test_flood_of_one_log),
+	    cmocka_unit_test(test_flood_of_one_node),
 	    cmocka_unit_test(test_records_are_bounded),
 	    cmocka_unit_test(test_marks_stay_when_the_legs_cannot_be_flushed),
 	    cmocka_unit_test(test_requests_that_are_wrong),
