@@ -5,8 +5,12 @@
  */
 #include "daemon/core/internal.h"
 
+#include <errno.h>
+
 /* Writes that wait this long for a recovery that no work is asked for wait for one that has stopped. */
 #define RESCUE_PATIENCE_NS (2 * NS_PER_S)
+/* A copy that failed without a word from a leg is tried again after this long. */
+#define RESCUE_RETRY_NS NS_PER_S
 /* What writers still wait for is asked of the recoverer once more after this long. */
 #define WANT_AGAIN_NS (2 * NS_PER_S)
 
@@ -271,13 +275,24 @@ static void rescue_tick(struct core *core, struct log *log, const struct instanc
 	}
 }
 
+/* What a disk or its path says, not a copy that was cut off, a table that is just being replaced, or short memory. */
+static bool leg_error(int error)
+{
+	return error == -EIO || error == -ENXIO || error == -EREMOTEIO || error == -ENOLINK || error == -ETIMEDOUT ||
+	       error == -ENODATA || error == -EILSEQ || error == -EBADE || error == -ENOSPC || error == -EROFS;
+}
+
 void recovery_rescued(struct core *core, struct log *log, int error)
 {
 	log->rescuing = false;
-	if (error)
+	if (leg_error(error)) {
 		region_failed(core, log, log->rescue);
-	else
+	} else if (error) {
+		region_set_add(&log->wanted, log->rescue);
+		log->repair_hold_ns = core->now_ns + RESCUE_RETRY_NS;
+	} else {
 		region_copied(core, log, log->rescue);
+	}
 }
 
 /* The kernel never polls: who gets the role, or quorum, or something to copy, pokes its worker (hazard B1).

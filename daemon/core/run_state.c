@@ -381,13 +381,27 @@ static void mirror_old(struct core *core, struct log *log)
 		run_state_meta(core, log);
 }
 
-/* What this node has not told yet, or is telling, is not forgotten because the state has not heard of it. */
+static bool tables_old(const struct log *log)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->old)
+			return true;
+	return false;
+}
+
+/* What this node has not told yet, or is telling, is not forgotten because the state has not heard of it. What its
+ * table has told stays as long as the table: it may have been told to a part of the cluster that lost, and must not
+ * count as in sync for the kernel (which would forget that a leg failed, reset_ms_flags() of dm-raid1.c). */
 static void mirror_failed(struct core *core, struct log *log, const struct world_log *world)
 {
 	struct region_set failed = {0};
 
 	region_set_copy(&failed, &log->fail_pending);
 	region_set_union_with(&failed, &log->fail_in_flight);
+	if (tables_old(log))
+		region_set_union_with(&failed, &world->ghosts);
 	region_set_intersect(&failed, &log->failed);
 	region_set_union_with(&failed, &world->failed);
 	mirror_set(core, log, RUN_FAILED, &log->failed, &failed);
