@@ -138,7 +138,9 @@ void kernel_fail_kept(struct core *core, const char *uuid)
 			continue;
 		for (waiting = TAILQ_FIRST(&log->waitings); waiting; waiting = next) {
 			next = TAILQ_NEXT(waiting, entry);
-			if (waiting->type == ULOG_FLUSH || waiting->type == ULOG_SET_REGION_SYNC)
+			/* A table without handle_errors would write all the same, unmarked (hazard A13). */
+			if (log->handles_errors &&
+			    (waiting->type == ULOG_FLUSH || waiting->type == ULOG_SET_REGION_SYNC))
 				waiting_fail(core, log, waiting);
 		}
 	}
@@ -186,6 +188,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		log->mirror_due = true;
 		run_state_mirror(core, log);
 		run_state_meta(core, log);
+		log->handles_errors = false; /* what the former table was counts no more */
 		effect_add_log(core, EFFECT_LEGS_OPEN, log);
 		core_log(core, LOG_INFO, "log %s: resumed, %llu of %llu regions out of sync", log->uuid,
 			 (unsigned long long)region_set_count(&log->unsynced),
