@@ -315,6 +315,54 @@ def malformed_messages(context):
 
 # --- nodes and networks
 
+@test
+def repair_throttled(context):
+    """Repair of a dead node's regions is paused, then slowed down, then let go; status says so."""
+    lab = context.lab(3, leg_delay_us=SLOW_LEGS_US)
+    lab.start()
+    lab.activate()
+    lab.sync_wait()
+    victim = context.random.choice(lab.alive())
+    survivors = [i for i in lab.alive() if i != victim]
+
+    def ghosts():
+        return lab.log_status(survivors[0])["ghost_regions"]
+
+    def tell(*arguments):
+        for i in survivors:
+            lab.ctl(lab.cluster[i], "repair", *arguments)
+
+    started = lab.load_start(ENDLESS_SECONDS, rate=250, depth=16)
+    lab.writes_go_on(lab.alive(), 60, "writes before the kill")
+    tell("pause")
+    begin = time.monotonic()
+    lab.node_kill(victim)
+    lab.detection_wait(survivors, 2, begin)
+    lab.fence([victim], survivors)
+    poll(lambda: ghosts() > 0, 60, "the dead node leaves regions to repair")
+    lab.load_end(started)
+    waiting = ghosts()
+    region_bytes = lab.log_status(survivors[0])["region_size_sectors"] * 512
+    tell("throttle", "--all", str(region_bytes))
+    tell("resume")
+    begin = time.monotonic()
+    poll(lambda: ghosts() < waiting, 30, "a region is repaired")
+    time.sleep(2)
+    repaired, passed = waiting - ghosts(), time.monotonic() - begin
+    check(1 <= repaired <= passed + 2, f"{repaired} regions were repaired in {passed:.1f} s, at one a second")
+    if ghosts():
+        text = lab.log_status(survivors[0])["waits_for"]
+        check(f"at most {region_bytes} bytes a second" in text, text)
+    tell("throttle", "--all", "0")
+    poll(lambda: ghosts() == 0, 60, "the rest is repaired")
+    done = sum(lab.log_status(i)["repaired_regions"] for i in survivors)
+    check(done == waiting, f"{done} regions were repaired, {waiting} waited")
+    context.note(f"{waiting} regions, {repaired} in {passed:.1f} s at one a second")
+    lab.clean_wait()
+    lab.legs_equal_check("repaired")
+    lab.end_check()
+
+
 def _node_kill(context, victims, nodes=3, **options):
     lab = context.lab(nodes, leg_delay_us=SLOW_LEGS_US, **options)
     lab.start()
