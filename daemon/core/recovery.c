@@ -161,14 +161,15 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 /* Nobody copies a failed region before every table is younger than the failure. A table that is not, and has
  * to be reloaded anyway, gets its writes through: they land on its first leg alone, as with a log of the
  * kernel's own. What waits would keep it from being suspended. A younger table writes when the region is
- * recovered. */
+ * recovered. A log device that nobody could read or write does not have the region dirty: then all wait for it. */
 static bool let_through(const struct core *core, const struct world_log *world,
 			const struct instance *instance, region_t region)
 {
 	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
 	const struct world_instance *known = self ? participant_instance(self, instance->luid) : NULL;
 
-	return core->active && known && known->old && region_set_contains(&world->failed, region);
+	return core->active && known && known->old && region_set_contains(&world->failed, region) &&
+	       (!world->shape.disk || world->writer_loaded);
 }
 
 void recovery_remote(struct core *core, struct log *log, struct instance *instance,
@@ -191,6 +192,8 @@ void recovery_remote(struct core *core, struct log *log, struct instance *instan
 	if (core->now_ns >= log->want_again_ns) {
 		log->want_again_ns = core->now_ns + WANT_AGAIN_NS;
 		region_set_clear(&log->want_sent);
+		if (recovering && core->active && world && world->device_dead)
+			send_add(core, RECORD_WRITER_AGAIN, log->uuid);
 	}
 	if (recovering && world && world->recoverer == core->config.node)
 		region_set_add(&log->wanted, region);

@@ -544,6 +544,28 @@ static void test_adopted_mark_is_not_committed(void **state)
 	cluster_free(cluster);
 }
 
+/* No write is let through to one leg while the log device, dead, may have the region clean; it is tried again. */
+static void test_one_leg_waits_for_the_log_device(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t seq;
+
+	(void)state;
+	cluster->nodes[1].device_broken = true;
+	activate(cluster, 1, 100, DISK_LOG);
+	seq = small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+	assert_int_equal(small_reply_u64(cluster, 1, seq, 1), 0);
+	seq = set_sync(cluster, 1, 100, 0, 0);
+	assert_int_equal(error_of(cluster, 1, seq), -EIO);
+	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 0), 1);
+	cluster->nodes[1].device_broken = false;
+	small_advance(cluster, 3000000000);
+	ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 0);
+	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 0), 0);
+	assert_false(device_clean(cluster, 0));
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -565,6 +587,7 @@ int main(void)
 		cmocka_unit_test(test_last_table_takes_the_marks_along),
 		cmocka_unit_test(test_next_recoverer_is_asked_again),
 		cmocka_unit_test(test_adopted_mark_is_not_committed),
+		cmocka_unit_test(test_one_leg_waits_for_the_log_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
