@@ -439,7 +439,7 @@ class Driver:
             self.daemons[node].start()
         for node in victims:
             self.daemons[node].ready_wait()
-        # What the dead daemon had read is asked again after the kernel's 15 s, and not sooner.
+        # What the dead daemon had in hand is asked again at once; what nobody listened to, with the kernel's reconnect.
         self.round.ready_at(time.time(), victims if count == 1 else self.nodes)
         self.round.allowed = DAEMON_GONE
 
