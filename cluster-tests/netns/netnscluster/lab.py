@@ -403,14 +403,14 @@ class Lab:
         """The same under load: writes in flight are marked before they land, and marks stay until they have landed on
         both. A region that differs must have been dirty in a reading before or after.
 
-        A mark lingers: one that came and went between the two readings is only possible if they took so long that they
-        say nothing. A busy machine gets more attempts."""
+        A mark lingers for half of the time that --linger says, at least: one that came and went between the two readings
+        is only possible if they took so long that they say nothing. A busy machine gets more attempts."""
         for _attempt in range(50):
             begin = time.monotonic()
             before = self.dirty_regions()
             different = self.different_regions()
             lost = different - before - self.dirty_regions()
-            if not lost or time.monotonic() - begin < 0.8 * float(self.linger):
+            if not lost or time.monotonic() - begin < 0.4 * float(self.linger):
                 break
         check(not lost, f"legs differ in regions that are clean on the log device: {sorted(lost)[:10]}")
 
