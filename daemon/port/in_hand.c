@@ -108,14 +108,16 @@ void in_hand_former(struct in_hand *hand, void (*each_fn)(void *context, uint32_
 	if (hand == NULL)
 		return;
 	content = hand->content;
+	/* From the highest down: what is asked again at once has a number that was told already. Upwards it
+	 * would be told to ask once more, up to the end. */
+	for (uint32_t i = IN_HAND_AHEAD; content->newest != 0 && i-- > 0;)
+		each_fn(context, (uint32_t)content->newest + i);
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		for (unsigned k = 0; k < WAYS; k++) {
 			if (content->entries[i][k] != 0)
 				each_fn(context, (uint32_t)(content->entries[i][k] - 1));
 		}
 	}
-	for (uint32_t i = 0; content->newest != 0 && i < IN_HAND_AHEAD; i++)
-		each_fn(context, (uint32_t)content->newest + i);
 	memset(content, 0, sizeof(*content));
 }
 

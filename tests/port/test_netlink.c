@@ -384,6 +384,28 @@ static void test_many_in_hand(void **state)
 		assert_int_equal(counts[i], 0);
 }
 
+static void hand_falls(void *context, uint32_t seq)
+{
+	uint32_t *last = context;
+
+	assert_int_equal(seq, *last - 1);
+	*last = seq;
+}
+
+/* What is told to ask again gets a higher number, which must not be told once more. */
+static void test_in_hand_downwards(void **state)
+{
+	struct port_test *test = *state;
+	struct in_hand *hand;
+	uint32_t last = 10 + IN_HAND_AHEAD + 1;
+
+	assert_int_equal(in_hand_open(test->config.run_dir, &hand), 0);
+	in_hand_taken(hand, 10);
+	in_hand_former(hand, hand_falls, &last);
+	in_hand_close(hand);
+	assert_int_equal(last, 10);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, port_test_setup, port_test_teardown)
 
 int main(void)
@@ -396,6 +418,7 @@ int main(void)
 	    TEST(test_slow_peer),
 	    TEST(test_dead_peer),
 	    TEST(test_former_daemon),
+	    TEST(test_in_hand_downwards),
 	    TEST(test_many_in_hand),
 	};
 
