@@ -137,6 +137,7 @@ struct sim_log {
 	unsigned copier[SIM_REGIONS];		     /* node that copies, 0: none */
 	unsigned device_writes[SIM_NODES + 1];	     /* under way */
 	unsigned excused;			     /* tables that may write unmarked (hazard A2) */
+	bool forgotten;				     /* a table without memory was told IN_SYNC 1 for all */
 	bool cold_core;				     /* core log: nosync may not be used any more */
 };
 

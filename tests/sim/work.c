@@ -106,18 +106,30 @@ static unsigned device_log(const struct sim *sim, const struct sim_node *node, u
 	return log;
 }
 
-/* A table without memory began the log: whether the region ever was in sync nobody knows, and its first leg
- * fails (protocol/README, what is left open). */
+/* A table without memory was told IN_SYNC 1 for all of the log, so all that come later are, until it is repaired:
+ * whether a region ever was in sync nobody knows. When the first leg fails a read goes to another
+ * (protocol/README, what is left open). */
 static bool read_excused(const struct sim *sim, unsigned number, unsigned log_number, unsigned region)
 {
 	const struct sim_node *node = &sim->nodes[number];
 	const struct log *log = node->core ? log_find(node->core, sim->logs[log_number].uuid) : NULL;
-	const struct instance *table = log ? log_resumed_instance(log) : NULL;
 	struct kernel_device info;
 
-	return table && table->tainted && region_set_contains(&log->ghosts, region) &&
+	return sim->logs[log_number].forgotten && log && region_set_contains(&log->ghosts, region) &&
 	       !kernel_device_info(node->kernel, (unsigned)node->devices[log_number].number, &info) &&
 	       info.leg_status[0] != 'A';
+}
+
+/* Has the log a table without memory, or had it one and was not repaired since? */
+static void forgotten_note(struct sim *sim, const struct sim_node *node, unsigned number)
+{
+	const struct log *log = node->core ? log_find(node->core, sim->logs[number].uuid) : NULL;
+	const struct instance *table = log ? log_resumed_instance(log) : NULL;
+
+	if (table && table->tainted)
+		sim->logs[number].forgotten = true;
+	else if (table && node->core->active && region_set_is_empty(&log->ghosts))
+		sim->logs[number].forgotten = false;
 }
 
 void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output *out)
@@ -383,6 +395,8 @@ void work_do(struct sim *sim, unsigned number)
 	for (unsigned log = 0; log < sim->log_count; log++) {
 		struct sim_device *device = &node->devices[log];
 		bool usable = table_work(sim, node, log);
+
+		forgotten_note(sim, node, log);
 
 		/* Somebody looks with `dmsetup status` sooner or later: what a daemon lost comes back by
 		 * that. */
