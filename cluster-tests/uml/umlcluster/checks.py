@@ -6,6 +6,7 @@ import json
 import re
 import signal
 
+from .cluster import on_each
 from .writer import record_check
 
 
@@ -97,16 +98,19 @@ def check_daemons(daemons):
 
 def check_digests_equal(daemons):
     """Members hold the same state, once nothing is under way."""
-    digests = {daemon.node.name: (daemon.status() or {}).get("digest") for daemon in daemons}
+    daemons = list(daemons)
+    statuses = on_each(lambda daemon: daemon.status() or {}, daemons)
+    digests = {daemon.node.name: status.get("digest") for daemon, status in zip(daemons, statuses)}
     if len(set(digests.values())) != 1 or None in digests.values():
         raise CheckError(f"daemons do not agree: {digests}")
 
 
-def fio_start(node, device, seconds, seed):
-    """Starts random 4 KiB writes, each read back and verified after a few others."""
+def fio_start(node, device, seconds, seed, think_ms=0):
+    """Starts random 4 KiB writes, each read back and verified after a few others; think_ms: between two of them."""
     return node.start(
         "fio", "--name=load", f"--filename={device}", "--direct=1", "--rw=randwrite", "--bs=4k",
         "--ioengine=psync", "--thread", "--time_based", f"--runtime={seconds}", f"--randseed={seed}",
+        f"--thinktime={think_ms * 1000}",
         "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=8", "--output-format=json",
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import time
 
 from . import checks
 from .checks import CheckError
+from .cluster import on_each
 from .daemon import Daemon, daemons_start
 from .load import PROGRESS_SECONDS, WriterLoad
 from .mirror import BreakableMirror
@@ -20,6 +21,7 @@ TOKEN_MS = 1500
 LINGER_SECONDS = 1
 RESYNC_SECONDS = 240
 POLL_SECONDS = 0.05
+THINK_MS = 25  # a load that leaves the processors time for all else, such as nodes that boot
 FIO_SLICE = 1
 FIO_SECONDS = 3600
 
@@ -69,9 +71,8 @@ class Driver:
         self.mirror = BreakableMirror(self.cluster, slices_per_node=2)
         self.mirror.legs_scramble(lab.options.seed)
         self.mirror.activate(*self.cluster.nodes)
-        for node in self.cluster.nodes:
-            self.mirror.sync_wait(node, RESYNC_SECONDS)
-        self.load = WriterLoad(self.mirror, self.chance)
+        on_each(lambda node: self.mirror.sync_wait(node, RESYNC_SECONDS), self.nodes)
+        self.load = WriterLoad(self.mirror, self.chance, THINK_MS)
         self.fio_devices, self.fio = {}, {}
         self.round = None
 
@@ -149,13 +150,17 @@ class Driver:
         return max(0.0, end - begin - self.cluster.frozen_seconds(begin, end))
 
     def load_start(self):
+        seeds = {node: self.chance.randrange(1 << 30) for node in self.nodes}
+        on_each(self._slices_create, self.nodes)
         for node in self.nodes:
             self.load.start(node)
-            if node not in self.fio_devices:
-                self.fio_devices[node] = self.mirror.slice_create(node, FIO_SLICE)
-            seed = self.chance.randrange(1 << 30)
-            self.fio[node] = checks.fio_start(node, self.fio_devices[node], FIO_SECONDS, seed)
+            self.fio[node] = checks.fio_start(node, self.fio_devices[node], FIO_SECONDS, seeds[node], THINK_MS)
         self.load.progress_wait(self.nodes)
+
+    def _slices_create(self, node):
+        self.load.slice_create(node)
+        if node not in self.fio_devices:
+            self.fio_devices[node] = self.mirror.slice_create(node, FIO_SLICE)
 
     def load_stop(self, nodes):
         self.load.stop(nodes)
@@ -165,7 +170,8 @@ class Driver:
     def status_wait(self, what, holds, nodes=None, seconds=PROGRESS_SECONDS):
         """Waits until holds(status, log) is true of all daemons (of running nodes); what: for the error."""
         deadline = time.monotonic() + seconds
-        for node in nodes or self.nodes:
+
+        def node_wait(node):
             while True:
                 status = self.daemons[node].status()
                 log = next((log for log in (status or {}).get("logs", []) if log["uuid"] == self.mirror.uuid), None)
@@ -174,6 +180,8 @@ class Driver:
                 if time.monotonic() > deadline:
                     raise CheckError(f"{node.name}: {what}, not within {seconds} s: {status}")
                 time.sleep(POLL_SECONDS)
+
+        on_each(node_wait, nodes or self.nodes)
 
     def quiet_wait(self):
         """Waits until nothing is left to do anywhere, and all daemons hold the same state."""
@@ -252,8 +260,8 @@ class Driver:
         if gone_on:
             self.round.back = back
             self.round.joined = self.cluster.membership_wait(nodes, back)
+        on_each(self.mirror.layers_create, nodes)
         for node in nodes:
-            self.mirror.layers_create(node)
             self.daemons[node] = Daemon(node, fencing="none", options=self.options)
             self.daemons[node].start()
         for node in nodes:

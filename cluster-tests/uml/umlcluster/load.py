@@ -13,20 +13,24 @@ PROGRESS_SECONDS = 120
 class WriterLoad:
     """Writers on nodes, run by run."""
 
-    def __init__(self, mirror, chance):
+    def __init__(self, mirror, chance, think_ms=0):
         self.mirror = mirror
+        self._think_ms = think_ms
         self._chance = chance
         self.devices = {}
         self.commands = {}
         self.runs = {node: [] for node in mirror.cluster.nodes}
 
-    def start(self, node, seconds=600):
+    def slice_create(self, node):
         if node not in self.devices:
             self.devices[node] = self.mirror.slice_create(node)
+
+    def start(self, node, seconds=600):
+        self.slice_create(node)
         self.runs[node].append(len(self.runs[node]) + 1)
         self.commands[node] = writer.writer_start(
             node, self.devices[node], self.mirror.slice_blocks(), seconds,
-            self._chance.randrange(1 << 30), self.runs[node][-1],
+            self._chance.randrange(1 << 30), self.runs[node][-1], self._think_ms,
         )  # fmt: skip
 
     def record(self, node):
@@ -40,13 +44,11 @@ class WriterLoad:
             return []
 
     def count(self, node):
-        try:
-            return len(self.record(node).entries)
-        except FileNotFoundError:
-            return 0
+        return writer.record_count(node, *self.runs[node])
 
-    def progress_wait(self, nodes, writes=20, seconds=PROGRESS_SECONDS):
-        """Waits until each of the nodes has written that much more."""
+    def progress_wait(self, nodes, writes=2 * writer.JOB_COUNT, seconds=PROGRESS_SECONDS):
+        """Waits until each of the nodes has written that much more. As a rule: the writes that were under way, and as many
+        new ones."""
         wanted = {node: self.count(node) + writes for node in nodes}
         deadline = time.monotonic() + seconds
         while waiting := [node.name for node in nodes if self.count(node) < wanted[node]]:

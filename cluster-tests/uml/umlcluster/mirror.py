@@ -5,7 +5,7 @@ import os
 import time
 
 from . import logdevice
-from .cluster import Cluster
+from .cluster import Cluster, on_each
 from .guest import MODULE_ROOT
 
 SECTOR_BYTES = 512
@@ -105,8 +105,7 @@ class Mirror:
 
     def activate(self, *nodes, seconds=120):
         """Activates on all given nodes at the same time, as a cluster start does."""
-        for node in nodes:
-            self.layers_create(node)
+        on_each(self.layers_create, nodes)
         started = [node.start("dmsetup", "create", self.name, "--table", self.table()) for node in nodes]
         for command in started:
             command.check(seconds)
@@ -119,9 +118,8 @@ class Mirror:
 
     def reload(self, node, seconds=120):
         """What `lvchange --refresh` does."""
-        node.run("dmsetup", "load", self.name, "--table", self.table(), seconds=seconds)
-        node.run("dmsetup", "suspend", "--noflush", self.name, seconds=seconds)
-        node.run("dmsetup", "resume", self.name, seconds=seconds)
+        node.shell(f"dmsetup load {self.name} --table '{self.table()}'\ndmsetup suspend --noflush {self.name}\n"
+                   f"dmsetup resume {self.name}", seconds=seconds)
 
     def status(self, node, seconds=90):
         return MirrorStatus(node.run("dmsetup", "status", self.name, seconds=seconds))
@@ -222,19 +220,20 @@ class BreakableMirror(Mirror):
         return f"0 {size} linear {disk} 0"
 
     def layers_create(self, node):
-        node.run("modprobe", "-d", MODULE_ROOT, "dm-delay")
-        for index, name in enumerate(self.LAYERS):
+        lines = [f"modprobe -d {MODULE_ROOT} dm-delay"]
+        for name in self.LAYERS:
             layer = f"{self.name}-{name}"
-            node.run("dmsetup", "create", layer, "--table", self._layer_table(name))
-            number = node.run("dmsetup", "info", "-c", "--noheadings", "-o", "major,minor", layer).strip()
-            self._dm_major, minor = number.split(":")
-            assert minor == str(index), f"{node.name}: {layer} is {number}, other devices were there before"
+            lines.append(f"dmsetup create {layer} --table '{self._layer_table(name)}'")
+            lines.append(f"dmsetup info -c --noheadings -o major,minor {layer}")
+        numbers = node.shell("\n".join(lines)).split()
+        self._dm_major = numbers[0].split(":")[0]
+        wanted = [f"{self._dm_major}:{index}" for index in range(len(self.LAYERS))]
+        assert numbers == wanted, f"{node.name}: the layers are {numbers}, other devices were there before"
 
     def _layer_replace(self, node, name, table):
         layer = f"{self.name}-{name}"
-        node.run("dmsetup", "load", layer, "--table", table)
-        node.run("dmsetup", "suspend", "--noflush", "--nolockfs", layer)
-        node.run("dmsetup", "resume", layer)
+        node.shell(f"dmsetup load {layer} --table '{table}'\n"
+                   f"dmsetup suspend --noflush --nolockfs {layer}\ndmsetup resume {layer}")
 
     def layer_break(self, node, name):
         """From now on every request to that disk fails on that node."""

@@ -10,6 +10,7 @@ import ctypes
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ CLONE_NEWNET = 0x40000000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 PR_SET_PDEATHSIG = 1
+SYS_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}.get(os.uname().machine, -1)
+SHORT_TURN_NS = 100000  # the shortest there is
 WORK_PREFIX = "mirrorlogd-uml-"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -136,10 +139,18 @@ def sandbox_run(function, work_dir, ready=None):
 
 
 def priority_raise(steps):
-    """Puts this process and its children before what else the machine runs; where that is not allowed, goes on."""
+    """Puts this process and its children before what else the machine runs; where that is not allowed, goes on.
+
+    For the first process of a session: with autogroups (sched(7)) a nice value counts within a session only, and the
+    session has one of its own. Who asks for short turns is let in at once (since Linux 6.12), instead of after the turn
+    of who computes without end: a user-mode-linux changes its processes with each system call."""
+    attributes = struct.pack("=IIQiIQQQ", 48, 0, 0, -steps, 0, SHORT_TURN_NS, 0, 0)
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, -steps)
-    except PermissionError:
+        if _libc.syscall(SYS_SCHED_SETATTR, 0, attributes, 0) != 0:
+            os.setpriority(os.PRIO_PROCESS, 0, -steps)
+        with open("/proc/self/autogroup", "w", encoding="ascii") as file:
+            file.write(str(-steps))
+    except OSError:
         pass
 
 

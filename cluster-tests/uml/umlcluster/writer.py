@@ -85,21 +85,32 @@ def block_region(mirror, block):
     return mirror.slice_block_offset_bytes(mirror.cluster.nodes[0], block) // (mirror.region_sectors * 512)
 
 
-def writer_start(node, device, block_count, seconds, seed, run=1, hot_blocks=None):
-    """Starts the writer in a node; writer_record() reads what it did. run: later runs need higher numbers."""
+def writer_start(node, device, block_count, seconds, seed, run=1, think_ms=0):
+    """Starts the writer in a node; writer_record() reads what it did. run: later runs need higher numbers.
+    think_ms: between the end of a write and the next one."""
     record = f"record-{run}"
     return node.start(
-        f"{PROGRAM_DIR}/{PROGRAM}", device, str(node.number), str(hot_blocks or block_count), str(seconds), str(seed),
-        str(run), f"/run/share/{record}",
+        f"{PROGRAM_DIR}/{PROGRAM}", device, str(node.number), str(block_count), str(seconds), str(seed), str(run),
+        str(think_ms), f"/run/share/{record}",
     )  # fmt: skip
+
+
+def record_path(node, run):
+    return os.path.join(node.share, f"record-{run}")
 
 
 def writer_record(node, *runs):
     """The record of a node's writers, all runs that are checked together given in order."""
-    return Record(*(os.path.join(node.share, f"record-{run}") for run in runs or (1,)))
+    return Record(*(record_path(node, run) for run in runs or (1,)))
 
 
-def blocks_write(device, record, node, job, block_count, seconds, seed, run):
+def record_count(node, *runs):
+    """How many writes are on record, without reading them. A run that has not begun has none."""
+    paths = [record_path(node, run) for run in runs]
+    return sum(os.path.getsize(path) // ENTRY.size for path in paths if os.path.exists(path))
+
+
+def blocks_write(device, record, node, job, block_count, seconds, seed, run, think_ms):
     """Writes blocks that are `job` modulo JOB_COUNT; block_count is a multiple of that."""
     chance = random.Random(f"{seed} {node} {job} {run}")
     stop = []
@@ -115,18 +126,20 @@ def blocks_write(device, record, node, job, block_count, seconds, seed, run):
         start = time.time()
         os.pwritev(fd, [buffer], block * BLOCK_BYTES)
         os.write(record, ENTRY.pack(block, generation, start, time.time()))
+        if think_ms:
+            time.sleep(think_ms / 1000)
 
 
 def main():
-    device, record_path = sys.argv[1], sys.argv[7]
-    node, block_count, seconds, seed, run = (int(float(word)) for word in sys.argv[2:7])
-    record = os.open(record_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    device, path = sys.argv[1], sys.argv[8]
+    node, block_count, seconds, seed, run, think_ms = (int(word) for word in sys.argv[2:8])
+    record = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     children = []
     for job in range(JOB_COUNT):
         child = os.fork()
         if child == 0:
             try:
-                blocks_write(device, record, node, job, block_count, seconds, seed, run)
+                blocks_write(device, record, node, job, block_count, seconds, seed, run, think_ms)
             except OSError as error:
                 print(f"job {job}: {error}", file=sys.stderr, flush=True)
                 os._exit(1)
