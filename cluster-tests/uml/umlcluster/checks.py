@@ -120,18 +120,39 @@ def fio_check(command, seconds):
     return fio_result(command, command.check(seconds))
 
 
+def fio_running(command):
+    """It ends by itself when it reads what it has not written."""
+    if (status := command.status()) is not None:
+        raise CheckError(f"{command}: ended with {status}: {command.stderr()[-800:]} {command.stdout()[-800:]}")
+
+
+def fio_pause(command):
+    """What it has under way ends; then it does nothing until fio_resume()."""
+    fio_running(command)
+    command.signal(signal.SIGSTOP)
+
+
+def fio_resume(command):
+    command.signal(signal.SIGCONT)
+
+
 def fio_stop(command, seconds):
-    """Ends a load before its time. Checks and returns what fio_check() does."""
+    """Ends a load before its time. Returns how many blocks it has verified."""
     command.signal(signal.SIGINT)
     if (status := command.wait(seconds)) not in (0, FIO_INTERRUPTED):
         raise CheckError(f"{command}: exit status {status}: {command.stderr()[-800:]}")
-    return fio_result(command, command.stdout())
+    return fio_job(command, command.stdout())["read"]["total_ios"]
 
 
-def fio_result(command, text):
+def fio_job(command, text):
     job = json.loads(text[text.index("{") :])["jobs"][0]
     if job["error"]:
         raise CheckError(f"{command}: fio error {job['error']}")
+    return job
+
+
+def fio_result(command, text):
+    job = fio_job(command, text)
     if not job["read"]["total_ios"] or not job["write"]["total_ios"]:
         raise CheckError(f"{command}: fio wrote or verified nothing")
     return job["write"]["total_ios"], job["write"]["clat_ns"]["max"] / 1e9

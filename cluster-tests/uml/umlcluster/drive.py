@@ -23,7 +23,7 @@ RESYNC_SECONDS = 240
 POLL_SECONDS = 0.05
 THINK_MS = 25  # a load that leaves the processors time for all else, such as nodes that boot
 FIO_SLICE = 1
-FIO_SECONDS = 3600
+LOAD_SECONDS = 7 * 86400  # it is ended
 
 # What a kernel may say of a fault of its own node.
 DAEMON_GONE = r"log server not found|Request timed out.*retrying|Unable to send log request \[\d+\] to userspace: -3"
@@ -73,7 +73,8 @@ class Driver:
         self.mirror.activate(*self.cluster.nodes)
         on_each(lambda node: self.mirror.sync_wait(node, RESYNC_SECONDS), self.nodes)
         self.load = WriterLoad(self.mirror, self.chance, THINK_MS)
-        self.fio_devices, self.fio = {}, {}
+        self.fio = {}
+        self.loaded_since = 0.0
         self.round = None
 
     @property
@@ -84,17 +85,16 @@ class Driver:
 
     def round_run(self, kind):
         """One fault from beginning to end; returns its figures. CheckError when a guarantee does not hold."""
-        loaded = list(self.nodes)
         self.load_start()
         self._pause_random(0.3, 2)
         self.round = Round(kind, self.nodes, time.time())
         self.KINDS[kind](self)
-        loaded = [node for node in loaded if node in self.load.devices]
+        loaded = list(self.fio)
         self.load.progress_wait(loaded)
         end = time.time()
         checks.check_dirt_known(self.mirror)
         figures = self.figures(loaded)
-        self.load_stop(loaded)
+        self.load_pause()
         self.quiet_wait()
         checks.check_legs_equal(self.mirror)
         self.device_clean_wait()
@@ -137,7 +137,7 @@ class Driver:
         """Writes that began before `until` and ended after `begin`. From ready[node] on a node had to go on."""
         stall, beyond, writes = 0.0, 0.0, {}
         for node in nodes:
-            entries = self.load.entries(node)
+            entries = self.load.entries(node, self.loaded_since)
             writes[node.number] = [done for *_, done in entries]
             for _, _, start, done in entries:
                 if done > begin and (until is None or start < until):
@@ -150,22 +150,37 @@ class Driver:
         return max(0.0, end - begin - self.cluster.frozen_seconds(begin, end))
 
     def load_start(self):
-        seeds = {node: self.chance.randrange(1 << 30) for node in self.nodes}
-        on_each(self._slices_create, self.nodes)
-        for node in self.nodes:
-            self.load.start(node)
-            self.fio[node] = checks.fio_start(node, self.fio_devices[node], FIO_SECONDS, seeds[node], THINK_MS)
+        """Loads live as long as their nodes; between the rounds they are paused."""
+        self.loaded_since = time.time()
+        self.load.resume([node for node in self.nodes if node in self.fio])
+        for fio in self.fio.values():
+            checks.fio_resume(fio)
+        new = [node for node in self.nodes if node not in self.fio]
+        seeds = {node: self.chance.randrange(1 << 30) for node in new}
+        fio_devices = dict(zip(new, on_each(self._slices_create, new)))
+        for node in new:
+            self.load.start(node, LOAD_SECONDS)
+            self.fio[node] = checks.fio_start(node, fio_devices[node], LOAD_SECONDS, seeds[node], THINK_MS)
         self.load.progress_wait(self.nodes)
 
     def _slices_create(self, node):
         self.load.slice_create(node)
-        if node not in self.fio_devices:
-            self.fio_devices[node] = self.mirror.slice_create(node, FIO_SLICE)
+        return self.mirror.slice_create(node, FIO_SLICE)
 
-    def load_stop(self, nodes):
-        self.load.stop(nodes)
+    def load_pause(self):
+        """Of nodes that were not killed; the others have none."""
+        nodes = list(self.fio)
+        self.load.pause(nodes)
         for node in nodes:
-            checks.fio_stop(self.fio[node], PROGRESS_SECONDS)
+            checks.fio_pause(self.fio[node])
+
+    def end(self):
+        """The end of all rounds: fio has read again what it wrote."""
+        for fio in self.fio.values():
+            checks.fio_resume(fio)
+        verified = [checks.fio_stop(fio, PROGRESS_SECONDS) for fio in self.fio.values()]
+        if self.fio and not any(verified):
+            raise CheckError("fio has verified nothing")
 
     def status_wait(self, what, holds, nodes=None, seconds=PROGRESS_SECONDS):
         """Waits until holds(status, log) is true of all daemons (of running nodes); what: for the error."""
@@ -229,7 +244,7 @@ class Driver:
         for node in nodes:
             node.kill()
             self.load.dead(node)
-            self.fio_devices.pop(node)
+            self.fio.pop(node)
 
     def _dead_confirm(self, node, by):
         """What an administrator does; waits until the daemons have taken note."""

@@ -7,7 +7,7 @@ network nor interrupts, both of which user-mode-linux may lose, and what a proce
 killed is there to read afterwards.
 
   cmd/ID.json  {"argv": [...], "env": {...}}   host -> node: start this
-  cmd/ID.kill  signal number                   host -> node: signal its process group
+  cmd/ID.kill-N  signal number                 host -> node: signal its process group, in the order of N
   out/ID.out, out/ID.err                       the command's output, as it is written
   out/ID.rc    exit status, -N: signal N       node -> host: it ended
 """
@@ -114,8 +114,8 @@ def command_start(number, environment):
         return None
 
 
-def command_signal(number, running):
-    path = f"{SHARE}/cmd/{number}.kill"
+def command_signal(number, name, running):
+    path = f"{SHARE}/cmd/{name}"
     with open(path, encoding="utf-8") as file:
         signum = int(file.read())
     os.unlink(path)
@@ -156,8 +156,8 @@ def commands_serve():
                 pid = command_start(number, environment)
                 if pid is not None:
                     running[pid] = number
-            elif kind == "kill":
-                command_signal(number, running)
+            elif kind.startswith("kill-"):
+                command_signal(number, name, running)
         children_reap(running)
         time.sleep(POLL_SECONDS)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writers on the nodes of a cluster, started and stopped again and again."""
 
+import signal
 import time
 
 from . import writer
@@ -36,12 +37,13 @@ class WriterLoad:
     def record(self, node):
         return writer.writer_record(node, *self.runs[node])
 
-    def entries(self, node):
-        """What the last run of a node has acknowledged so far."""
+    def entries(self, node, since=0.0):
+        """What the last run of a node has acknowledged so far, after a time."""
         try:
-            return writer.writer_record(node, self.runs[node][-1]).entries
+            entries = writer.writer_record(node, self.runs[node][-1]).entries
         except FileNotFoundError:
             return []
+        return [entry for entry in entries if entry[3] > since]
 
     def count(self, node):
         return writer.record_count(node, *self.runs[node])
@@ -52,12 +54,25 @@ class WriterLoad:
         wanted = {node: self.count(node) + writes for node in nodes}
         deadline = time.monotonic() + seconds
         while waiting := [node.name for node in nodes if self.count(node) < wanted[node]]:
-            for node in nodes:
-                if (status := self.commands[node].status()) is not None:
-                    raise CheckError(f"{node.name}: writer ended ({status}): {self.commands[node].stderr()}")
+            self.running_check(nodes)
             if time.monotonic() > deadline:
                 raise CheckError(f"writes of {waiting} stand still for {seconds} s")
             time.sleep(0.05)
+
+    def running_check(self, nodes):
+        for node in nodes:
+            if (status := self.commands[node].status()) is not None:
+                raise CheckError(f"{node.name}: writer ended ({status}): {self.commands[node].stderr()}")
+
+    def pause(self, nodes):
+        """No new writes; those under way end by themselves."""
+        self.running_check(nodes)
+        for node in nodes:
+            self.commands[node].signal(signal.SIGUSR1)
+
+    def resume(self, nodes):
+        for node in nodes:
+            self.commands[node].signal(signal.SIGUSR2)
 
     def stop(self, nodes, seconds=PROGRESS_SECONDS):
         for node in nodes:

@@ -38,6 +38,7 @@ class Command:
         self.node = node
         self.number = number
         self.argv = argv
+        self._signals = 0
         self.path = os.path.join(node.share, "out", number)
 
     def __str__(self):
@@ -63,7 +64,8 @@ class Command:
 
     def signal(self, signum):
         """Sends a signal to the command's process group."""
-        self.node.file_put(f"cmd/{self.number}.kill", str(int(signum)))
+        self._signals += 1
+        self.node.file_put(f"cmd/{self.number}.kill-{self._signals:05d}", str(int(signum)))
 
     def wait(self, seconds):
         """Waits for its end. Returns the exit status; CommandError when it takes longer, after killing it."""

@@ -3,7 +3,7 @@
 """Load whose every acknowledged write is on record, and the check of the legs against that record.
 
 As a program (inside a node): a few processes write random 4 KiB blocks of a device with O_DIRECT until their time is
-over or SIGTERM comes, each to blocks of its own, one write at a time. A block is full of copies of one tag: node,
+over or SIGTERM comes (SIGUSR1: pause after the write under way, SIGUSR2: go on), each to blocks of its own, one write at a time. A block is full of copies of one tag: node,
 block, generation, checksum. What was acknowledged goes to a record file of the host at once, so that it survives the
 node.
 """
@@ -21,7 +21,9 @@ PROGRAM = "writer.py"  # this file's name among a node's programs
 PROGRAM_DIR = "/run/build"  # guest.BUILD; inside a node this file stands alone
 BLOCK_BYTES = 4096
 JOB_COUNT = 4
+PAUSE_SECONDS = 0.02
 MAGIC = b"MLWRITER"
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 TAG = struct.Struct("<8sIIQQI28x")  # magic, node, zero, block, generation, CRC-32 of what stands before it
 ENTRY = struct.Struct("<QQdd")  # block, generation, start and end by the node's clock, which follows the host's
 
@@ -113,13 +115,18 @@ def record_count(node, *runs):
 def blocks_write(device, record, node, job, block_count, seconds, seed, run, think_ms):
     """Writes blocks that are `job` modulo JOB_COUNT; block_count is a multiple of that."""
     chance = random.Random(f"{seed} {node} {job} {run}")
-    stop = []
+    stop, paused = [], []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    signal.signal(signal.SIGUSR1, lambda *_: paused.append(True))
+    signal.signal(signal.SIGUSR2, lambda *_: paused.clear())
     buffer = mmap.mmap(-1, BLOCK_BYTES)
     fd = os.open(device, os.O_RDWR | os.O_DIRECT)
     deadline = time.monotonic() + seconds
     generation = run << 32
     while not stop and time.monotonic() < deadline:
+        if paused:
+            time.sleep(PAUSE_SECONDS)
+            continue
         generation += 1
         block = chance.randrange(block_count // JOB_COUNT) * JOB_COUNT + job
         buffer[:] = block_make(node, block, generation)
@@ -145,7 +152,8 @@ def main():
                 os._exit(1)
             os._exit(0)
         children.append(child)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the whole group gets it; the children end, and then this
+    for number in SIGNALS:  # the whole group gets them; the children end, and then this
+        signal.signal(number, signal.SIG_IGN)
     failed = sum(1 for child in children if os.waitpid(child, 0)[1] != 0)
     sys.exit(1 if failed else 0)
 
