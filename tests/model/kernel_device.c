@@ -663,7 +663,7 @@ int kernel_device_info(const struct kernel *kernel, unsigned number, struct kern
 	ret_device->in_sync_hint = device->live->log.in_sync_hint;
 	ret_device->region_count = device->live->log.region_count;
 	ret_device->in_sync = device->live->in_sync;
-	for (unsigned i = 0; i < device->live->leg_count; i++)
+	for (unsigned i = 0; i < device->live->leg_count && i < KERNEL_LEGS_MAX; i++)
 		ret_device->leg_status[i] = mirror_leg_char(device->live, i);
 	return 0;
 }
