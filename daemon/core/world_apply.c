@@ -688,8 +688,10 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 		if (!participant)
 			continue;
 		participant->awaited = true;
-		/* Another boot of it is here: the one that was a member is dead. A suspect's boot is not known. */
-		if (node && !node->suspect && node->boot_id != speech->former[i].boot_id && node->state != NODE_UNDECIDED)
+		/* Another boot of it is here: the one that was a member is dead. That of a suspect without a daemon
+		 * is not known. */
+		if (node && node->boot_id && node->boot_id != speech->former[i].boot_id &&
+		    node->state != NODE_UNDECIDED)
 			participant_bury(log, participant);
 	}
 }

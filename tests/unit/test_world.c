@@ -577,6 +577,37 @@ static void test_ghosts_are_spoken(void **state)
 	world_fini(&world);
 }
 
+/* A founder remembers another member. That one founds with it, after a new boot: what it had marked in a core log is
+ * unknown. When it runs no daemon, its boot is unknown, and it is waited for. */
+static void test_former_boot_of_a_founder(void **state)
+{
+	(void)state;
+	static struct speech speech;
+
+	for (unsigned founds = 0; founds < 2; founds++) {
+		struct world world;
+
+		world_begin(&world);
+		struct world_node *other = world_node_find(&world, 2);
+		other->suspect = true;
+		other->state = founds ? NODE_JOINING : NODE_GONE;
+		other->boot_id = founds ? 21 : 0;
+		speech_init(&speech);
+		strcpy(speech.uuid, "LVM-abc");
+		speech.shape = core_shape;
+		speech.instance_count = 1;
+		speech.instances[0] = (struct world_instance){.luid = 0x1000, .resumed = true};
+		speech.former_count = 1;
+		speech.former[0].node = 2;
+		speech.former[0].boot_id = 20;
+		struct world_log *log = world_apply_speech(&world, 1, &speech);
+		assert_int_equal(region_set_is_empty(&log->ghosts), !founds);
+		assert_int_equal(participant_find(log, 2) == NULL, founds);
+		speech_fini(&speech);
+		world_fini(&world);
+	}
+}
+
 /* No ready member: the state is put together from what the nodes remember, and nothing is copied before all
  * have spoken. */
 static void test_speeches(void **state)
@@ -643,6 +674,7 @@ int main(void)
 	    cmocka_unit_test(test_first_members_apart),
 	    cmocka_unit_test(test_first_member_known),
 	    cmocka_unit_test(test_ghosts_are_spoken),
+	    cmocka_unit_test(test_former_boot_of_a_founder),
 	};
 
 	return cmocka_run_group_tests_name("world", tests, NULL, NULL);
