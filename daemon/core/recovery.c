@@ -153,7 +153,8 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 	}
 	/* Counts only for the region last handed out (hazard A11), and not once another node's leg has
 	 * failed. */
-	if ((own || CORE_MUTANT(STALE_SYNC)) && world && region_set_contains(&world->unsynced, region))
+	if (((own && world && world->recoverer == core->config.node) || CORE_MUTANT(STALE_SYNC)) && world &&
+	    region_set_contains(&world->unsynced, region))
 		region_copied(core, log, region);
 	reply(core, request->seq, request->luid, 0, NULL, 0);
 }

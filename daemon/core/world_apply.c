@@ -740,7 +740,7 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	if (participant->instance_count == 0)
 		participant_bury(log, participant);
 	/* Founders copy nothing before all have spoken, so the role can still go to whose kernel has it. */
-	if (log->cold && speech->recovering)
+	if ((log->cold || node->suspect) && speech->recovering)
 		log->recoverer = sender;
 	if (world_log_reap(world, log))
 		return NULL;
