@@ -65,7 +65,7 @@ struct instance {
 	bool refused;	     /* the RESUME came through the order and was not accepted */
 	bool tainted;	     /* came back from a reconnect that nothing is known of (hazards A2, A10) */
 	bool log_failed;     /* its kernel got an error to a FLUSH */
-	bool reconnect_open; /* CTR of a reconnect answered, RESUME not yet */
+	unsigned reconnects_open; /* CTRs of reconnects answered whose RESUME is not */
 	uint64_t reconnect_until_ns;
 	uint64_t introduced_ns; /* when the kernel first named it */
 	uint64_t ran_ns;	/* when it last did what only a running table does */

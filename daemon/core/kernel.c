@@ -87,14 +87,19 @@ void kernel_wait(struct core *core, struct log *log, const struct ulog_request *
 	log_poke(core, log);
 }
 
-bool kernel_waits(const struct log *log, luid_t luid, enum ulog_type type)
+static unsigned waiting_count(const struct log *log, luid_t luid, enum ulog_type type)
 {
 	const struct waiting *waiting;
+	unsigned count = 0;
 
 	TAILQ_FOREACH (waiting, &log->waitings, entry)
-		if (waiting->luid == luid && waiting->type == type)
-			return true;
-	return false;
+		count += waiting->luid == luid && waiting->type == type;
+	return count;
+}
+
+bool kernel_waits(const struct log *log, luid_t luid, enum ulog_type type)
+{
+	return waiting_count(log, luid, type) > 0;
 }
 
 void waiting_reply(struct core *core, struct log *log, struct waiting *waiting, int error)
@@ -146,14 +151,15 @@ void kernel_fail_kept(struct core *core, const char *uuid)
 	}
 }
 
-/* Behind the answer to the RESUME: a daemon that dies between the two leaves a table that may write unmarked.
- */
-static void reconnect_close(struct core *core, struct log *log, struct instance *instance)
+/* Behind the answer to a RESUME: a daemon that dies between the two leaves a table that may write unmarked. Each
+ * thread of the kernel that reconnects sends its own CTR and RESUME. */
+static void reconnect_close(struct core *core, struct log *log, struct instance *instance, unsigned count)
 {
-	if (!instance->reconnect_open)
+	if (!instance->reconnects_open)
 		return;
-	instance->reconnect_open = false;
-	run_state_meta(core, log);
+	instance->reconnects_open -= count < instance->reconnects_open ? count : instance->reconnects_open;
+	if (!instance->reconnects_open)
+		run_state_meta(core, log);
 }
 
 static void resume_answer(struct core *core, struct log *log, struct instance *instance)
@@ -161,6 +167,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 	const struct world_log *world = log_world(core, log);
 	struct participant *self = log_self(core, log);
 	const struct world_instance *known = self ? participant_instance(self, instance->luid) : NULL;
+	unsigned count;
 
 	/* A luid used again may still be in the state from the table before. */
 	if (!instance->resume_heard || !core->active)
@@ -193,8 +200,9 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		core_log(core, LOG_INFO, "log %s: resumed, %llu of %llu regions out of sync", log->uuid,
 			 (unsigned long long)region_set_count(&log->unsynced),
 			 (unsigned long long)log->shape.region_count);
+		count = waiting_count(log, instance->luid, ULOG_RESUME);
 		waiting_reply_all(core, log, instance->luid, ULOG_RESUME, 0);
-		reconnect_close(core, log, instance);
+		reconnect_close(core, log, instance, count);
 		return;
 	}
 	if (instance->refused) {
@@ -260,8 +268,8 @@ static void reconnect_answer(struct core *core, struct log *log, struct waiting 
 		return;
 	/* Also one that suspends: what it still writes, it writes unmarked when the RESUME fails. */
 	if (instance_running(instance)) {
-		instance->reconnect_open = true;
-		run_state_meta(core, log);
+		if (!instance->reconnects_open++)
+			run_state_meta(core, log);
 	}
 	instance->reconnect_until_ns = core->now_ns + RECONNECT_NS;
 	waiting_reply(core, log, waiting, 0);
@@ -273,6 +281,9 @@ void kernel_answer_waiting(struct core *core, struct log *log)
 	struct instance *instance;
 
 	TAILQ_FOREACH (instance, &log->instances, entry) {
+		/* The kernel had given up waiting for that CTR. */
+		if (core->now_ns > instance->reconnect_until_ns && instance->state != INSTANCE_RESUMING)
+			reconnect_close(core, log, instance, instance->reconnects_open);
 		if (instance->state != INSTANCE_RESUMING)
 			continue;
 		resume_send(core, log, instance);
@@ -431,14 +442,14 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 	if (instance->state == INSTANCE_RESUMED) {
 		instance->ran_ns = reconnect ? instance->ran_ns : core->now_ns;
 		reply_plain(core, request, 0);
-		reconnect_close(core, log, instance);
+		reconnect_close(core, log, instance, 1);
 		return;
 	}
 	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3). Should one that nobody
 	 * remembers be the one that runs, it will ask what only that one may. */
 	if (reconnect && (!instance->tainted || log_resumed_instance(log))) {
 		reply_plain(core, request, 0);
-		reconnect_close(core, log, instance);
+		reconnect_close(core, log, instance, 1);
 		return;
 	}
 	if (instance->state != INSTANCE_RESUMING)

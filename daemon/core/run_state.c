@@ -89,7 +89,7 @@ static void meta_instance_encode(struct bytes_writer *writer, const struct insta
 	    writer,
 	    (uint8_t)((running ? META_RUNNING : 0) | (instance->known ? META_KNOWN : 0) |
 		      (instance->tainted ? META_TAINTED : 0) |
-		      (instance->reconnect_open && !CORE_MUTANT(OPEN_FORGOTTEN) ? META_RECONNECT_OPEN : 0) |
+		      (instance->reconnects_open && !CORE_MUTANT(OPEN_FORGOTTEN) ? META_RECONNECT_OPEN : 0) |
 		      (instance->old ? META_OLD : 0) | (instance->log_failed ? META_LOG_FAILED : 0)));
 	text_encode(writer, text);
 }
