@@ -13,13 +13,13 @@
 #include "tests/sim/sim.h"
 
 static const char usage[] =
-    "usage: simulate --seed=S [--nodes=N] [--steps=K] [--faults=LIST] [--trace]\n"
-    "       simulate --seeds=A..B [--jobs=J] [--nodes=N] [--steps=K] [--faults=LIST]\n"
+    "usage: simulate --seed=S [--nodes=N|A..B] [--steps=K] [--faults=LIST] [--trace]\n"
+    "       simulate --seeds=A..B [--jobs=J] [--nodes=N|A..B] [--steps=K] [--faults=LIST]\n"
     "       simulate --mutants=SEEDS [--jobs=J]\n"
     "       simulate --shrink --seed=S [--faults=LIST]\n"
     "       simulate --script=FILE\n"
     "\n"
-    "  --nodes=N      1 to 16 nodes; without it the seed says how many\n"
+    "  --nodes=A..B   how many nodes: the seed says which of these (1..7; 16 at most)\n"
     "  --steps=K      events before the faults stop (20000)\n"
     "  --faults=LIST  none, all, or of kill pause node partition corosync power device memory life\n"
     "                 leg silent, separated by commas (all)\n"
@@ -115,6 +115,26 @@ static void worker_crashed(struct progress *progress, unsigned jobs, int status)
 	progress->seed += jobs;
 }
 
+#define PROGRESS_SECONDS 10
+
+static void on_alarm(int number)
+{
+	(void)number; /* wait(2) is interrupted, that is all */
+}
+
+/* To stderr: what a script keeps of stdout is failures and the sum. */
+static void progress_print(const struct progress *progress, unsigned jobs, uint64_t all, double seconds)
+{
+	uint64_t done = 0, failed = 0;
+
+	for (unsigned i = 0; i < jobs; i++) {
+		done += progress[i].done;
+		failed += progress[i].failed;
+	}
+	fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds, %" PRIu64 " failed, %.0f s, about %.0f s to go\n",
+		done, all, failed, seconds, done ? seconds / (double)done * (double)(all - done) : 0.0);
+}
+
 static int run_many(const struct sim_options *options, uint64_t first, uint64_t last, unsigned jobs)
 {
 	struct progress *progress =
@@ -123,8 +143,9 @@ static int run_many(const struct sim_options *options, uint64_t first, uint64_t 
 	uint64_t done = 0, steps = 0, failed = 0;
 	unsigned running = jobs;
 	double start = now_seconds();
+	const struct sigaction alarmed = {.sa_handler = on_alarm}; /* without SA_RESTART */
 
-	if (progress == MAP_FAILED)
+	if (progress == MAP_FAILED || sigaction(SIGALRM, &alarmed, NULL))
 		return 2;
 	for (unsigned i = 0; i < jobs; i++) {
 		progress[i].seed = first + i;
@@ -132,8 +153,13 @@ static int run_many(const struct sim_options *options, uint64_t first, uint64_t 
 	}
 	while (running) {
 		int status;
-		pid_t pid = wait(&status);
 
+		alarm(PROGRESS_SECONDS);
+		pid_t pid = wait(&status);
+		if (pid < 0) {
+			progress_print(progress, jobs, last - first + 1, now_seconds() - start);
+			continue;
+		}
 		for (unsigned i = 0; i < jobs; i++) {
 			if (pids[i] != pid)
 				continue;
@@ -145,6 +171,7 @@ static int run_many(const struct sim_options *options, uint64_t first, uint64_t 
 			running++;
 		}
 	}
+	alarm(0);
 	for (unsigned i = 0; i < jobs; i++) {
 		done += progress[i].done;
 		steps += progress[i].steps;
@@ -281,8 +308,7 @@ static void shrink_print(struct sim *sim, struct sim_options *best, int guarante
 	       " --faults=",
 	       guarantee, steps, best->seed, best->steps);
 	fault_print(best->faults);
-	if (best->nodes)
-		printf(" --nodes=%u", best->nodes);
+	printf(" --nodes=%u..%u", best->nodes_min, best->nodes_max);
 	if (best->small)
 		printf(" --small");
 	if (best->mutant)
@@ -322,8 +348,8 @@ static int run_shrink(const struct sim_options *options)
 	}
 	for (unsigned nodes = 1; nodes < 4; nodes++) {
 		less = best;
-		less.nodes = nodes;
-		if ((!best.nodes || nodes < best.nodes) && shrink_try(sim, &less, guarantee, &steps))
+		less.nodes_min = less.nodes_max = nodes;
+		if (nodes < best.nodes_max && shrink_try(sim, &less, guarantee, &steps))
 			best = less;
 	}
 	shrink_print(sim, &best, guarantee, steps);
@@ -348,6 +374,21 @@ static int usage_error(void)
 	return 2;
 }
 
+/* "N" or "A..B". */
+static bool nodes_parse(const char *text, struct sim_options *options)
+{
+	int length = 0;
+
+	if (sscanf(text, "%u..%u%n", &options->nodes_min, &options->nodes_max, &length) != 2 ||
+	    text[length]) {
+		if (sscanf(text, "%u%n", &options->nodes_min, &length) != 1 || text[length])
+			return false;
+		options->nodes_max = options->nodes_min;
+	}
+	return options->nodes_min && options->nodes_min <= options->nodes_max &&
+	       options->nodes_max <= SIM_NODES;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -359,7 +400,8 @@ int main(int argc, char **argv)
 	    {"mutants", required_argument, NULL, 'M'}, {"script", required_argument, NULL, 'r'},
 	    {"help", no_argument, NULL, 'h'},	       {NULL, 0, NULL, 0},
 	};
-	struct sim_options options = {.seed = 1, .steps = 20000, .faults = (1u << FAULT_KINDS) - 1};
+	struct sim_options options = {
+	    .seed = 1, .steps = 20000, .nodes_min = 1, .nodes_max = 7, .faults = (1u << FAULT_KINDS) - 1};
 	uint64_t first = 0, last = 0, mutant_seeds = 0;
 	unsigned jobs = 1;
 	bool many = false, shrink = false;
@@ -373,7 +415,10 @@ int main(int argc, char **argv)
 			if (sscanf(optarg, "%" SCNu64 "..%" SCNu64, &first, &last) != 2 || first > last)
 				return usage_error();
 			break;
-		case 'n': options.nodes = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 'n':
+			if (!nodes_parse(optarg, &options))
+				return usage_error();
+			break;
 		case 'k': options.steps = strtoull(optarg, NULL, 0); break;
 		case 'f':
 			if (fault_parse(optarg, &options.faults))
@@ -393,7 +438,7 @@ int main(int argc, char **argv)
 		case 'h': fputs(usage, stdout); return 0;
 		default: return usage_error();
 		}
-	if (optind != argc || options.nodes > SIM_NODES || !jobs || jobs > 64)
+	if (optind != argc || !jobs || jobs > 64)
 		return usage_error();
 	if (shrink)
 		return run_shrink(&options);

@@ -291,7 +291,9 @@ static void sim_setup(struct sim *sim)
 	sim->next_incarnation = 1000;
 	TAILQ_INIT(&sim->rings);
 	TAILQ_INIT(&sim->deferred);
-	sim->node_count = sim->options.nodes ? sim->options.nodes : (unsigned)sim_between(sim, 1, 5);
+	sim->node_count = sim->options.nodes_min;
+	if (sim->options.nodes_max > sim->options.nodes_min)
+		sim->node_count = (unsigned)sim_between(sim, sim->options.nodes_min, sim->options.nodes_max);
 	sim->two_node = sim->node_count == 2 && sim_chance(sim, 50);
 	sim->fence_delay_ns = sim_between(sim, 100 * MS, 20 * SECOND);
 	if (sim->script)

@@ -307,7 +307,7 @@ struct deed {
 
 struct sim_options {
 	uint64_t seed;
-	unsigned nodes; /* 0: by seed */
+	unsigned nodes_min, nodes_max; /* the seed says which */
 	uint64_t steps;
 	uint32_t faults; /* mask of 1 << enum fault_kind */
 	bool trace;
