@@ -106,20 +106,6 @@ static unsigned device_log(const struct sim *sim, const struct sim_node *node, u
 	return log;
 }
 
-/* A table without memory was told IN_SYNC 1 for all of the log, so all that come later are, until it is repaired:
- * whether a region ever was in sync nobody knows. When the first leg fails a read goes to another
- * (protocol/README, what is left open). */
-static bool read_excused(const struct sim *sim, unsigned number, unsigned log_number, unsigned region)
-{
-	const struct sim_node *node = &sim->nodes[number];
-	const struct log *log = node->core ? log_find(node->core, sim->logs[log_number].uuid) : NULL;
-	struct kernel_device info;
-
-	return sim->logs[log_number].forgotten && log && region_set_contains(&log->ghosts, region) &&
-	       !kernel_device_info(node->kernel, (unsigned)node->devices[log_number].number, &info) &&
-	       info.leg_status[0] != 'A';
-}
-
 /* Has the log a table without memory, or had it one and was not repaired since? */
 static void forgotten_note(struct sim *sim, const struct sim_node *node, unsigned number)
 {
@@ -130,6 +116,21 @@ static void forgotten_note(struct sim *sim, const struct sim_node *node, unsigne
 		sim->logs[number].forgotten = true;
 	else if (table && node->core->active && region_set_is_empty(&log->ghosts))
 		sim->logs[number].forgotten = false;
+}
+
+/* A table without memory was told IN_SYNC 1 for all of the log, so all that come later are, until it is repaired:
+ * whether a region ever was in sync nobody knows. When the first leg fails a read goes to another
+ * (protocol/README, what is left open). */
+static bool read_excused(struct sim *sim, unsigned number, unsigned log_number, unsigned region)
+{
+	const struct sim_node *node = &sim->nodes[number];
+	const struct log *log = node->core ? log_find(node->core, sim->logs[log_number].uuid) : NULL;
+	struct kernel_device info;
+
+	forgotten_note(sim, node, log_number);
+	return sim->logs[log_number].forgotten && log && region_set_contains(&log->ghosts, region) &&
+	       !kernel_device_info(node->kernel, (unsigned)node->devices[log_number].number, &info) &&
+	       info.leg_status[0] != 'A';
 }
 
 void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output *out)
