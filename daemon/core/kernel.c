@@ -189,8 +189,11 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		instance->ran_ns = core->now_ns;
 		run_state_set(core, log, RUN_HELD, instance->luid, &instance->leftover, false);
 		region_set_clear(&instance->leftover);
-		if (instance->tainted)
+		/* What it holds may be known to nobody: its first FLUSH waits until all is dirty. */
+		if (instance->tainted) {
 			marks_adopt(core, log, instance, &self->marks);
+			log->pending_due = true;
+		}
 		run_state_disown_others(core, log, self);
 		log->mirror_due = true;
 		run_state_mirror(core, log);
@@ -512,8 +515,9 @@ static void request_flush(struct core *core, struct log *log, struct instance *i
 	request_mark(core, log, instance, request);
 	/* Who holds nothing is promised nothing: a FLUSH behind CLEARs goes on without quorum too (hazard
 	 * B5). Nor is a suspended table, which writes nothing: its POSTSUSPEND may still wait for this FLUSH
-	 * (userspace_postsuspend()), when what was lost is the daemon that listened. */
-	if (region_set_is_empty(&instance->held) || instance->state == INSTANCE_SUSPENDED) {
+	 * (userspace_postsuspend()), when what was lost is the daemon that listened. What a tainted table holds
+	 * is not known: its MARKs may have been answered by a daemon whose memory is lost (hazard A13). */
+	if ((region_set_is_empty(&instance->held) && !instance->tainted) || instance->state == INSTANCE_SUSPENDED) {
 		reply_plain(core, request, 0);
 		return;
 	}

@@ -19,11 +19,13 @@ static void ghosts_from(struct world_log *log, const struct region_set *regions)
 	region_set_subtract(&log->ghosts, &log->unsynced);
 }
 
-/* A log begins with what is out of sync. Nobody knows what a table that came back unknown was told: told
- * IN_SYNC 1 it writes to all legs, told 0 now it might write to one. */
+/* A log begins with what is out of sync: what was held through a suspend is a ghost only beside that, or two would
+ * copy it (guarantee 2). Nobody knows what a table that came back unknown was told: told IN_SYNC 1 it writes to all
+ * legs, told 0 now it might write to one. */
 static void log_begin(struct world_log *log)
 {
 	log->phase = LOG_OPEN;
+	region_set_subtract(&log->ghosts, &log->unsynced);
 	if (!world_log_tainted(log))
 		return;
 	region_set_clear(&log->unsynced);
@@ -763,7 +765,6 @@ struct world_log *world_apply_device(struct world *world, node_id_t sender, uint
 		it->device_failed = false;
 	if (log->phase == LOG_LOADING) {
 		region_set_copy(&log->unsynced, dirty);
-		region_set_subtract(&log->ghosts, &log->unsynced);
 		log_begin(log);
 	} else if (!log->memory_is_truth) {
 		/* A mark that the former writer committed may have been seen by nobody else, its owner dead

@@ -230,6 +230,28 @@ static void test_unknown_log_keeps_the_room(void **state)
 	cluster_free(cluster);
 }
 
+/* Its MARK may have been answered by a daemon whose memory is lost: the FLUSH that comes again without its regions
+ * (hazard A13) is good only when all is dirty on the log device. */
+static void test_flush_of_a_table_without_memory(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 3);
+	small_leave(cluster, 1, false);
+	cluster->memory_lost = true;
+	small_join(cluster, 1, 10);
+	small_settle(cluster);
+	cluster->nodes[1].device_broken = true;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	assert_true(device_clean(cluster, 3));
+	assert_int_equal(error_of(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0)), -EIO);
+	cluster_free(cluster);
+}
+
 static void test_broken_log_device(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
@@ -615,6 +637,7 @@ int main(void)
 		cmocka_unit_test(test_joiner_knows_every_mark),
 		cmocka_unit_test(test_core_log_waits_for_every_member),
 		cmocka_unit_test(test_unknown_log_keeps_the_room),
+		cmocka_unit_test(test_flush_of_a_table_without_memory),
 		cmocka_unit_test(test_broken_log_device),
 		cmocka_unit_test(test_no_error_for_who_ignores_it),
 		cmocka_unit_test(test_reload_two_tables_of_one_log),

@@ -108,6 +108,31 @@ static void test_roles(void **state)
 	world_fini(&world);
 }
 
+/* Held through a suspend, and the log device cannot be read: all is out of sync, and nothing of it a ghost too, or
+ * the recoverer's kernel and its daemon would both copy it (guarantee 2). */
+static void test_held_while_the_device_fails(void **state)
+{
+	(void)state;
+	struct world world;
+	struct record record;
+	world_begin(&world);
+
+	record_init(&record);
+	record.type = RECORD_RESUME;
+	record.luid = 0x1000;
+	record.shape = disk_shape;
+	strcpy(record.uuid, "LVM-abc");
+	region_set_add(&record.regions, 0);
+	struct world_log *log = world_apply(&world, 1, &record);
+	record_fini(&record);
+	assert_int_equal(log->phase, LOG_LOADING);
+	say(&world, 1, RECORD_WRITER_FAILED, 0, 0);
+	assert_int_equal(log->phase, LOG_OPEN);
+	assert_int_equal(region_set_count(&log->unsynced), 200);
+	assert_true(region_set_is_empty(&log->ghosts));
+	world_fini(&world);
+}
+
 /* Marks have owners: what others clear, or clear twice, stays (hazard A6). */
 static void test_marks(void **state)
 {
@@ -658,6 +683,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_roles),
+	    cmocka_unit_test(test_held_while_the_device_fails),
 	    cmocka_unit_test(test_marks),
 	    cmocka_unit_test(test_node_dead),
 	    cmocka_unit_test(test_daemon_gone),
