@@ -698,6 +698,22 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 	}
 }
 
+/* In place of what was known of its marks. A batch of a former life is none of its batches any more: committed
+ * under the new incarnation it would be taken for all that come up to its number. */
+static void marks_spoken(struct participant *participant, const struct speech *speech, bool copying)
+{
+	region_set_clear(&participant->marks);
+	region_set_clear(&participant->waiting);
+	participant->batch = participant->waiting_batch = 0;
+	if (copying) {
+		region_set_copy(&participant->waiting, &speech->marks);
+		participant->waiting_batch = speech->batch;
+	} else {
+		region_set_copy(&participant->marks, &speech->marks);
+		participant->batch = speech->batch;
+	}
+}
+
 struct world_log *world_apply_speech(struct world *world, node_id_t sender, const struct speech *speech)
 {
 	struct world_log *log = speech_log(world, speech);
@@ -725,15 +741,7 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 			participant->instances[i].old = true;
 	for (unsigned i = 0; i < participant->instance_count; i++)
 		log->repair_barred = log->repair_barred || participant->instances[i].old;
-	region_set_clear(&participant->waiting);
-	participant->waiting_batch = 0;
-	if (copying) {
-		region_set_copy(&participant->waiting, &speech->marks);
-		participant->waiting_batch = speech->batch;
-	} else {
-		region_set_copy(&participant->marks, &speech->marks);
-		participant->batch = speech->batch;
-	}
+	marks_spoken(participant, speech, copying);
 	if (participant_tainted(participant))
 		ghosts_all(log);
 	region_set_subtract(&log->ghosts, &log->unsynced);

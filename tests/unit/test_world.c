@@ -272,6 +272,44 @@ static void test_claim(void **state)
 	world_fini(&world);
 }
 
+/* A daemon that is back while a region is copied that its kernel waits to write: what it speaks waits for the
+ * end, and the batches of its former life are nobody's. */
+static void test_speech_during_a_copy(void **state)
+{
+	(void)state;
+	static struct speech speech;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+	struct participant *speaker = participant_find(log, 2);
+
+	say(&world, 2, RECORD_MARK, 7, 8);
+	speaker->batch = 10;
+	region_set_add(&log->ghosts, 3);
+	say(&world, 1, RECORD_CLAIM, 3, 4);
+	assert_true(world_log_claim_granted(&world, log));
+	world_node_left(&world, 2, false);
+	world_node_joins(&world, 2, 20, 201);
+	speech_init(&speech);
+	strcpy(speech.uuid, "LVM-abc");
+	speech.shape = disk_shape;
+	speech.batch = 2;
+	speech.instance_count = 1;
+	speech.instances[0] = (struct world_instance){.luid = 0x2000, .resumed = true};
+	region_set_add_range(&speech.marks, 3, 5);
+	assert_ptr_equal(world_apply_speech(&world, 2, &speech), log);
+	assert_int_equal(speaker->batch, 0);
+	assert_int_equal(speaker->waiting_batch, 2);
+	assert_true(world_log_claim_granted(&world, log));
+	assert_true(world_log_dirty(log, 3) && world_log_dirty(log, 4));
+	assert_false(world_log_dirty(log, 7)); /* it speaks of all that it may have marked */
+	say(&world, 1, RECORD_RELEASE, 3, 4);
+	assert_int_equal(speaker->batch, 2);
+	assert_true(region_set_contains_range(&speaker->marks, 3, 5));
+	speech_fini(&speech);
+	world_fini(&world);
+}
+
 /* A failed leg under what was in sync: all go on to be told so, and nothing is repaired until every instance is
  * younger (B9). Told again by the table that has to be reloaded, it makes nobody else older. */
 static void test_leg_failure(void **state)
@@ -689,6 +727,7 @@ int main(void)
 	    cmocka_unit_test(test_daemon_gone),
 	    cmocka_unit_test(test_recovery),
 	    cmocka_unit_test(test_claim),
+	    cmocka_unit_test(test_speech_during_a_copy),
 	    cmocka_unit_test(test_leg_failure),
 	    cmocka_unit_test(test_copy_failure),
 	    cmocka_unit_test(test_reshape),
