@@ -467,6 +467,8 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 void run_state_meta(struct core *core, struct log *log);
 void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,
 		   const struct region_set *regions, bool set);
+void run_state_replace(struct core *core, struct log *log, enum run_bits kind, struct region_set *kept,
+		       const struct region_set *now);
 void run_state_bit(struct core *core, struct log *log, enum run_bits kind, luid_t luid, region_t region,
 		   bool set);
 void run_state_mirror(struct core *core, struct log *log); /* persist what the replicated state says */

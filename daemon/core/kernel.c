@@ -180,9 +180,8 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		/* What this very table was told IN_SYNC 1 for stays so (hazard A3). */
 		if (instance->known)
 			region_set_intersect(&told, &log->unsynced);
-		run_state_set(core, log, RUN_UNSYNCED, 0, &log->unsynced, false);
-		run_state_set(core, log, RUN_UNSYNCED, 0, &told, true);
-		region_set_move(&log->unsynced, &told);
+		run_state_replace(core, log, RUN_UNSYNCED, &log->unsynced, &told);
+		region_set_fini(&told);
 		instance->old = instance->old || known->old;
 		instance->known = true;
 		instance->state = INSTANCE_RESUMED;

@@ -30,6 +30,22 @@ void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_
 	}
 }
 
+/* A daemon may die between any two stores: none of what stays is missing at any moment. */
+void run_state_replace(struct core *core, struct log *log, enum run_bits kind, struct region_set *kept,
+		       const struct region_set *now)
+{
+	struct region_set gone = {0};
+
+	if (region_set_equal(kept, now))
+		return;
+	region_set_copy(&gone, kept);
+	region_set_subtract(&gone, now);
+	run_state_set(core, log, kind, 0, &gone, false);
+	run_state_set(core, log, kind, 0, now, true);
+	region_set_copy(kept, now);
+	region_set_fini(&gone);
+}
+
 void run_state_bit(struct core *core, struct log *log, enum run_bits kind, luid_t luid, region_t region,
 		   bool set)
 {
@@ -348,21 +364,6 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 	}
 }
 
-static void mirror_set(struct core *core, struct log *log, enum run_bits kind, struct region_set *kept,
-		       const struct region_set *now)
-{
-	struct region_set gone = {0};
-
-	if (region_set_equal(kept, now))
-		return;
-	region_set_copy(&gone, kept);
-	region_set_subtract(&gone, now);
-	run_state_set(core, log, kind, 0, &gone, false);
-	run_state_set(core, log, kind, 0, now, true);
-	region_set_copy(kept, now);
-	region_set_fini(&gone);
-}
-
 /* Before the failures themselves are kept: a table that is old must never look like one that knew of them. */
 static void mirror_old(struct core *core, struct log *log)
 {
@@ -404,7 +405,7 @@ static void mirror_failed(struct core *core, struct log *log, const struct world
 		region_set_union_with(&failed, &world->ghosts);
 	region_set_intersect(&failed, &log->failed);
 	region_set_union_with(&failed, &world->failed);
-	mirror_set(core, log, RUN_FAILED, &log->failed, &failed);
+	run_state_replace(core, log, RUN_FAILED, &log->failed, &failed);
 	region_set_fini(&failed);
 }
 
@@ -413,12 +414,12 @@ static void mirror_ghosts(struct core *core, struct log *log, const struct world
 	struct region_set ghosts = {0};
 
 	if (region_set_is_empty(&log->orphans)) {
-		mirror_set(core, log, RUN_GHOST, &log->ghosts, &world->ghosts);
+		run_state_replace(core, log, RUN_GHOST, &log->ghosts, &world->ghosts);
 		return;
 	}
 	region_set_copy(&ghosts, &world->ghosts);
 	region_set_union_with(&ghosts, &log->orphans);
-	mirror_set(core, log, RUN_GHOST, &log->ghosts, &ghosts);
+	run_state_replace(core, log, RUN_GHOST, &log->ghosts, &ghosts);
 	region_set_fini(&ghosts);
 }
 
@@ -465,7 +466,7 @@ void run_state_mirror(struct core *core, struct log *log)
 		region_set_union_with(&told, &log->fail_pending);
 		region_set_union_with(&told, &log->fail_in_flight);
 		region_set_intersect(&told, &log->unsynced);
-		mirror_set(core, log, RUN_UNSYNCED, &log->unsynced, &told);
+		run_state_replace(core, log, RUN_UNSYNCED, &log->unsynced, &told);
 		region_set_fini(&told);
 	}
 }

@@ -12,6 +12,8 @@ static void step(struct small_cluster *cluster, node_id_t node, struct event *ev
 {
 	struct effects effects;
 
+	if (cluster->nodes[node].dead)
+		return;
 	event->now_ns = cluster->now_ns;
 	core_step(cluster->nodes[node].core, event, &effects);
 	carry_out(cluster, node, &effects);
@@ -74,6 +76,56 @@ static void take_reply(struct small_node *node, const struct effect *effect)
 		memcpy(reply->data, effect->reply.data, effect->reply.data_bytes);
 }
 
+static void run_drop(struct small_run *run, luid_t luid)
+{
+	for (unsigned i = 0; i < RUN_INSTANCES_MAX; i++)
+		if (run->instances[i].used && (!luid || run->instances[i].luid == luid)) {
+			region_set_fini(&run->instances[i].held);
+			memset(&run->instances[i], 0, sizeof(run->instances[i]));
+		}
+	if (luid)
+		return;
+	for (unsigned i = 0; i < RUN_BITS_COUNT; i++)
+		region_set_fini(&run->bits[i]);
+	memset(run, 0, sizeof(*run));
+}
+
+static struct region_set *run_bits(struct small_run *run, const struct effect *effect)
+{
+	unsigned i, unused = RUN_INSTANCES_MAX;
+
+	if (effect->run_bits.kind != RUN_HELD)
+		return &run->bits[effect->run_bits.kind];
+	for (i = 0; i < RUN_INSTANCES_MAX; i++)
+		if (run->instances[i].used && run->instances[i].luid == effect->run_bits.luid)
+			return &run->instances[i].held;
+		else if (!run->instances[i].used && unused == RUN_INSTANCES_MAX)
+			unused = i;
+	if (unused == RUN_INSTANCES_MAX)
+		abort();
+	run->instances[unused].used = true;
+	run->instances[unused].luid = effect->run_bits.luid;
+	return &run->instances[unused].held;
+}
+
+static void run_store(struct small_run *run, const struct effect *effect)
+{
+	uint64_t end = effect->run_bits.first + effect->run_bits.count;
+
+	if (effect->type == EFFECT_RUN_META) {
+		if (effect->run_meta.size > sizeof(run->meta))
+			abort();
+		run->meta_bytes = effect->run_meta.size;
+		memcpy(run->meta, effect->run_meta.bytes, run->meta_bytes);
+	} else if (effect->type == EFFECT_RUN_DROP) {
+		run_drop(run, effect->run_drop.luid);
+	} else if (effect->run_bits.set) {
+		region_set_add_range(run_bits(run, effect), effect->run_bits.first, end);
+	} else {
+		region_set_remove_range(run_bits(run, effect), effect->run_bits.first, end);
+	}
+}
+
 static void carry_out(struct small_cluster *cluster, node_id_t node, const struct effects *effects)
 {
 	struct small_node *self = &cluster->nodes[node];
@@ -81,7 +133,7 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 	size_t count = 0;
 
 	memset(answers, 0, sizeof(answers));
-	for (size_t i = 0; i < effects->count; i++) {
+	for (size_t i = 0; i < effects->count && !self->dead; i++) {
 		const struct effect *effect = &effects->items[i];
 		struct answer *answer = &answers[count];
 
@@ -111,6 +163,13 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			count++;
 			break;
 		case EFFECT_WAKE: self->wakes++; break;
+		case EFFECT_RUN_META:
+		case EFFECT_RUN_BITS:
+		case EFFECT_RUN_DROP:
+			self->dead = self->dies && self->stores_left-- == 0;
+			if (!self->dead)
+				run_store(&self->run, effect);
+			break;
 		case EFFECT_STOPPED:
 			self->stopped = effect->stopped.stopped;
 			snprintf(self->stopped_text, sizeof(self->stopped_text), "%s", effect->stopped.text);
@@ -139,8 +198,10 @@ void small_fini(struct small_cluster *cluster)
 {
 	for (; cluster->queue_head < cluster->queue_tail; cluster->queue_head++)
 		free(cluster->queue[cluster->queue_head % 4096].bytes);
-	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
+	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++) {
 		core_free(cluster->nodes[node].core);
+		run_drop(&cluster->nodes[node].run, 0);
+	}
 }
 
 static size_t ring_fill(const struct small_cluster *cluster, node_id_t ret_nodes[SMALL_NODES_MAX])
@@ -185,7 +246,8 @@ static void view(struct small_cluster *cluster, const struct view_change *joined
 	}
 }
 
-void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)
+/* A new daemon, which the others do not see yet. */
+static void daemon_new(struct small_cluster *cluster, node_id_t node, uint64_t boot)
 {
 	static uint64_t incarnation = 1000;
 	struct core_config config = {
@@ -197,13 +259,52 @@ void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)
 		.linger_regions = 1000,
 		.run_state_lost = cluster->memory_lost,
 	};
-	struct view_change joined = {.node = node, .reason = VIEW_JOIN};
+	struct small_run run = cluster->nodes[node].run;
 
 	core_free(cluster->nodes[node].core);
 	memset(&cluster->nodes[node], 0, sizeof(cluster->nodes[node]));
 	cluster->nodes[node].core = core_new(&config);
+	cluster->nodes[node].boot = boot;
+	cluster->nodes[node].run = run;
+}
+
+static void daemon_join(struct small_cluster *cluster, node_id_t node)
+{
+	struct view_change joined = {.node = node, .reason = VIEW_JOIN};
+
 	cluster->nodes[node].in_view = cluster->nodes[node].in_ring = true;
 	view(cluster, &joined, NULL, false);
+}
+
+void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)
+{
+	run_drop(&cluster->nodes[node].run, 0);
+	daemon_new(cluster, node, boot);
+	daemon_join(cluster, node);
+}
+
+void small_restart(struct small_cluster *cluster, node_id_t node)
+{
+	struct small_run *run = &cluster->nodes[node].run;
+	struct event event = {.type = EVENT_RUN_LOG, .run_log.uuid = SMALL_UUID};
+
+	small_leave(cluster, node, false);
+	small_settle(cluster);
+	daemon_new(cluster, node, cluster->nodes[node].boot);
+	event.run_log.meta = run->meta;
+	event.run_log.meta_bytes = run->meta_bytes;
+	for (unsigned i = 0; i < RUN_INSTANCES_MAX; i++) {
+		if (!run->instances[i].used)
+			continue;
+		event.run_log.instances[event.run_log.instance_count].luid = run->instances[i].luid;
+		event.run_log.instances[event.run_log.instance_count++].held = &run->instances[i].held;
+	}
+	for (unsigned i = 0; i < RUN_BITS_COUNT; i++)
+		event.run_log.bits[i] = i == RUN_HELD ? NULL : &run->bits[i];
+	if (run->meta_bytes)
+		step(cluster, node, &event);
+	daemon_join(cluster, node);
+	small_settle(cluster);
 }
 
 void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down)

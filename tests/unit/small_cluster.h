@@ -20,8 +20,25 @@ struct small_reply {
 	uint8_t data[512];
 };
 
+/* What the run directory holds of the log. */
+struct small_run {
+	uint8_t meta[4096];
+	size_t meta_bytes;
+	struct {
+		bool used;
+		luid_t luid;
+		struct region_set held;
+	} instances[RUN_INSTANCES_MAX];
+	struct region_set bits[RUN_BITS_COUNT];
+};
+
 struct small_node {
 	struct core *core;
+	struct small_run run;
+	uint64_t boot;
+	bool dies;	      /* after so many stores of the run directory */
+	unsigned stores_left;
+	bool dead;	      /* killed there: nothing of it comes any more */
 	bool in_view, in_ring, device_broken, legs_broken;
 	bool stopped; /* the last answer to CONTROL_STOP* */
 	char stopped_text[1024]; /* why, or why not */
@@ -61,6 +78,9 @@ void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot);
 
 /* The daemon ends (its memory and run state are gone), or the whole node. */
 void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down);
+
+/* The daemon starts again in the same boot, with what the run directory holds. */
+void small_restart(struct small_cluster *cluster, node_id_t node);
 
 /* Deliver and carry out everything there is to do now. */
 void small_settle(struct small_cluster *cluster);

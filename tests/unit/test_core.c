@@ -628,6 +628,36 @@ static void test_one_leg_waits_for_the_log_device(void **state)
 	cluster_free(cluster);
 }
 
+/* Nobody else knows what a table was told when the last daemon of a core log dies between two stores. */
+static void test_killed_between_two_stores_of_a_resume(void **state)
+{
+	(void)state;
+	for (unsigned stores = 0;; stores++) {
+		struct small_cluster *cluster = cluster_new(1);
+		struct small_node *node = &cluster->nodes[1];
+		uint32_t seq;
+		bool died;
+
+		activate(cluster, 1, 100, CORE_LOG);
+		small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+		node->dies = true;
+		node->stores_left = stores;
+		small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+		died = node->dead;
+		small_restart(cluster, 1);
+		seq = small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+		assert_answered(cluster, 1, seq);
+		assert_int_equal(count_of(cluster, 1, 100), 0);
+		recover_all(cluster, 1, 100);
+		assert_int_equal(count_of(cluster, 1, 100), REGIONS);
+		cluster_free(cluster);
+		if (!died)
+			break;
+		assert_true(stores < 100);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -652,6 +682,7 @@ int main(void)
 		cmocka_unit_test(test_next_recoverer_is_asked_again),
 		cmocka_unit_test(test_adopted_mark_is_not_committed),
 		cmocka_unit_test(test_one_leg_waits_for_the_log_device),
+		cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
