@@ -30,7 +30,7 @@ void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_
 	}
 }
 
-/* A daemon may die between any two stores: none of what stays is missing at any moment. */
+/* A daemon may die between any two stores: none of what stays or comes is missing before the rest goes. */
 void run_state_replace(struct core *core, struct log *log, enum run_bits kind, struct region_set *kept,
 		       const struct region_set *now)
 {
@@ -40,8 +40,8 @@ void run_state_replace(struct core *core, struct log *log, enum run_bits kind, s
 		return;
 	region_set_copy(&gone, kept);
 	region_set_subtract(&gone, now);
-	run_state_set(core, log, kind, 0, &gone, false);
 	run_state_set(core, log, kind, 0, now, true);
+	run_state_set(core, log, kind, 0, &gone, false);
 	region_set_copy(kept, now);
 	region_set_fini(&gone);
 }
