@@ -115,9 +115,15 @@ void kernel_complain(struct table *table, enum kernel_complaint kind, enum ulog_
 
 bool kernel_output(struct kernel *kernel, struct kernel_output *ret_output)
 {
+	const struct kernel_output *out;
+
 	if (!kernel->queue_count)
 		return false;
-	*ret_output = kernel->queue[kernel->queue_first];
+	out = &kernel->queue[kernel->queue_first];
+	if (out->type == KERNEL_SEND || out->type == KERNEL_COMMAND_DONE)
+		*ret_output = *out;
+	else /* most, and small */
+		memcpy(ret_output, out, offsetof(struct kernel_output, leg) + sizeof(out->leg));
 	kernel->queue_first = (kernel->queue_first + 1) % kernel->queue_room;
 	kernel->queue_count--;
 	return true;

@@ -114,7 +114,7 @@ struct kernel_output {
 			uint32_t data_bytes;
 			bool resent; /* after a timeout or -EAGAIN */
 		} send;
-		struct {
+		struct kernel_leg {
 			uint64_t op; /* never 0 */
 			unsigned leg;
 			region_t region;

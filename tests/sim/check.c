@@ -7,82 +7,6 @@
 
 #include "daemon/core/internal.h"
 
-/* --- what is true
- * ------------------------------------------------------------------------------------------------------ */
-
-static bool legs_differ(const struct sim_log *log, unsigned region)
-{
-	for (unsigned leg = 1; leg < SIM_LEGS; leg++)
-		for (unsigned block = 0; block < SIM_BLOCKS; block++)
-			if (log->legs[leg][region][block].visible != log->legs[0][region][block].visible)
-				return true;
-	return false;
-}
-
-/* After a power cut the legs could differ: the node through whose path the bytes are still on their way, 0: none. */
-static unsigned legs_cached(const struct sim_log *log, unsigned region, unsigned *ret_leg)
-{
-	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
-		for (unsigned block = 0; block < SIM_BLOCKS; block++) {
-			const struct block *it = &log->legs[leg][region][block];
-
-			*ret_leg = leg;
-			if (it->cached_by && it->visible != it->durable)
-				return it->cached_by;
-		}
-	return 0;
-}
-
-static bool write_under_way(const struct sim *sim, const struct sim_log *log, unsigned region)
-{
-	for (unsigned node = 1; node <= sim->node_count; node++)
-		if (log->writes[node][region])
-			return true;
-	return false;
-}
-
-static bool device_says_clean(const struct sim_log *log, unsigned region)
-{
-	static const uint8_t magic[4] = {0x72, 0x52, 0x69, 0x4d};
-
-	return !memcmp(log->durable_image, magic, 4) && log_device_is_clean(log->durable_image, region);
-}
-
-/* The log in the state of a member that knows all there is to know, or NULL. */
-static const struct world_log *member_world(const struct sim *sim, unsigned node, const struct sim_log *log)
-{
-	const struct core *core = sim->nodes[node].core;
-	const struct world_log *world;
-
-	if (!group_caught_up(sim, node) || sim->nodes[node].paused || !core->active ||
-	    core->join != JOIN_READY)
-		return NULL;
-	world = world_log_find(&core->world, log->uuid);
-	if (!world || world->phase != LOG_OPEN || world->cold || world_log_assembling(&core->world, world))
-		return NULL;
-	/* Nor one of a core log's member that did not have to ask here: its marks are taken for unknown when
-	 * it dies. */
-	const struct participant *self = participant_find(world, node);
-	if (!world->shape.disk && world_undecided(&core->world) &&
-	    (!self || !participant_resumed(self) || self->late))
-		return NULL;
-	/* A mark that this part never saw may be on the device: whoever writes it next reads it first. */
-	if (world->shape.disk && (!world->writer_loaded || !view_has(core, world->writer)))
-		return NULL;
-	return world;
-}
-
-typedef void (*dirt_check)(struct sim *sim, const struct sim_log *log, unsigned region);
-
-/* A table that may write unmarked excuses its log (hazard A2). */
-static void each_region(struct sim *sim, dirt_check check)
-{
-	for (unsigned i = 0; i < sim->log_count; i++)
-		for (unsigned region = 0; !sim->logs[i].excused && region < sim->logs[i].region_count;
-		     region++)
-			check(sim, &sim->logs[i], region);
-}
-
 /* --- 9: when faults stop, all ends well
  * ------------------------------------------------------------------------------------------ */
 
@@ -115,10 +39,10 @@ static bool log_is_well(struct sim *sim, unsigned number, unsigned node, char *r
 				    : "no hindrance to repair"),
 		       false;
 	for (unsigned region = 0; region < log->region_count; region++) {
-		if (legs_differ(log, region))
+		if (truth_legs_differ(log, region))
 			return snprintf(ret_why, room, "%s region %u: the legs differ", log->uuid, region),
 			       false;
-		if (log->disk && !device_says_clean(log, region))
+		if (log->disk && !truth_device_clean(log, region))
 			return snprintf(ret_why, room, "%s region %u is dirty on the log device alone",
 					log->uuid, region),
 			       false;
@@ -153,21 +77,26 @@ static bool check_settled(struct sim *sim, char *ret_why, size_t room)
  * ----------------------------------------------------------------------------------------------------------
  */
 
-static void no_lost_dirt(struct sim *sim, const struct sim_log *log, unsigned region)
+/* `clean`: those of the regions that should not be. */
+static void dirt_lost(struct sim *sim, const struct sim_log *log, uint64_t clean, const char *where,
+		      unsigned node)
 {
-	bool writing = write_under_way(sim, log, region);
+	unsigned region = (unsigned)__builtin_ctzll(clean);
 
-	if (!writing && !legs_differ(log, region))
-		return;
-	for (unsigned node = 1; node <= sim->node_count; node++) {
-		const struct world_log *world = member_world(sim, node, log);
-		if (world && !world_log_dirty(world, region))
-			sim_fail(sim, 1, "%s region %u is clean at node %u, but %s", log->uuid, region, node,
-				 writing ? "a write is under way" : "the legs differ");
-	}
-	if (log->disk && device_says_clean(log, region))
-		sim_fail(sim, 1, "%s region %u is clean on the log device, but %s", log->uuid, region,
-			 writing ? "a write is under way" : "the legs differ");
+	sim_fail(sim, 1, "%s region %u is clean %s%.0u, but %s", log->uuid, region, where, node,
+		 (log->truth.writing >> region & 1) ? "a write is under way" : "the legs differ");
+}
+
+static void no_lost_dirt(struct sim *sim, unsigned number)
+{
+	const struct sim_log *log = &sim->logs[number];
+	uint64_t dirt = log->truth.writing | log->truth.differ, clean;
+
+	for (unsigned node = 1; dirt && node <= sim->node_count; node++)
+		if ((clean = truth_member_clean(sim, node, number, dirt)))
+			dirt_lost(sim, log, clean, "at node ", node);
+	if (dirt & log->truth.clean)
+		dirt_lost(sim, log, dirt & log->truth.clean, "on the log device", 0);
 }
 
 /* A region with a write in flight, or whose legs differ, is clean nowhere; and what was written is read. */
@@ -175,7 +104,11 @@ static void guarantee_1_no_lost_dirt(struct sim *sim)
 {
 	const struct deed *deed;
 
-	each_region(sim, no_lost_dirt);
+	for (unsigned i = 0; i < sim->log_count; i++) {
+		truth_update(sim, &sim->logs[i]);
+		if (!sim->logs[i].excused)
+			no_lost_dirt(sim, i);
+	}
 	FOREACH_DEED(deed, sim, DEED_READ_WRONG)
 	sim_fail(sim, 1, "node %u reads %llu from %s region %u block %u; written was %llu", deed->node,
 		 (unsigned long long)deed->value, sim->logs[deed->log].uuid, deed->region, deed->block,
@@ -213,12 +146,14 @@ static void guarantee_3_agreement(struct sim *sim)
 			 deed->node, (unsigned long long)deed->index, (unsigned long long)deed->ring);
 }
 
-static bool is_committed(const struct sim *sim, unsigned node, const struct sim_log *log, unsigned region)
+static bool is_committed(struct sim *sim, unsigned node, unsigned number, unsigned region)
 {
+	const struct sim_log *log = &sim->logs[number];
+
 	if (log->disk)
-		return !device_says_clean(log, region);
+		return !truth_device_clean(log, region);
 	for (unsigned other = 1; other <= sim->node_count; other++) {
-		const struct world_log *world = other == node ? NULL : member_world(sim, other, log);
+		const struct world_log *world = other == node ? NULL : truth_member(sim, other, number);
 		if (world && !world_log_dirty(world, region))
 			return false;
 	}
@@ -234,8 +169,10 @@ static void guarantee_4_commit_survives(struct sim *sim)
 	{
 		const struct sim_log *log = &sim->logs[deed->log];
 
-		for (unsigned region = 0; deed->due && !deed->excused && region < log->region_count; region++)
-			if ((deed->due >> region & 1) && !is_committed(sim, deed->node, log, region))
+		if (!deed->due || deed->excused)
+			continue;
+		for (unsigned region = 0; region < log->region_count; region++)
+			if ((deed->due >> region & 1) && !is_committed(sim, deed->node, deed->log, region))
 				sim_fail(sim, 4,
 					 "node %u answers FLUSH, but the mark on %s region %u is not %s",
 					 deed->node, log->uuid, region,
@@ -268,20 +205,24 @@ static void guarantee_6_one_writer(struct sim *sim)
 			 deed->node, sim->logs[deed->log].uuid, ffs((int)deed->others) - 1);
 }
 
-static void clean_is_durable(struct sim *sim, const struct sim_log *log, unsigned region)
-{
-	unsigned leg = 0, node = log->disk ? legs_cached(log, region, &leg) : 0;
-
-	if (node && device_says_clean(log, region))
-		sim_fail(sim, 7,
-			 "%s region %u is clean on the log device, but leg %u's cache holds a write of node %u",
-			 log->uuid, region, leg, node);
-}
-
-/* A clean bit on the log device is true after a power cut. */
+/* A clean bit on the log device is true after a power cut. A table that may write unmarked excuses its log
+ * (hazard A2). */
 static void guarantee_7_clean_is_durable(struct sim *sim)
 {
-	each_region(sim, clean_is_durable);
+	for (unsigned i = 0; i < sim->log_count; i++) {
+		const struct sim_log *log = &sim->logs[i];
+		uint64_t lost = log->truth.cached & log->truth.clean;
+		unsigned region, node, leg = 0;
+
+		if (!lost || log->excused)
+			continue;
+		region = (unsigned)__builtin_ctzll(lost);
+		node = truth_legs_cached(log, region, &leg);
+		sim_fail(
+		    sim, 7,
+		    "%s region %u is clean on the log device, but leg %u's cache holds a write of node %u",
+		    log->uuid, region, leg, node);
+	}
 }
 
 /* Each request gets one answer, and one that the kernel can take. */
@@ -361,6 +302,8 @@ static void guarantee_10_one_truth(struct sim *sim)
 			 kernel_complaint_name(deed->complaint), sim->logs[deed->log].uuid, deed->region);
 }
 
+#define AUDIT_STEPS 1024
+
 void check_step(struct sim *sim)
 {
 	static void (*const guarantees[])(struct sim *) = {
@@ -376,8 +319,15 @@ void check_step(struct sim *sim)
 	    guarantee_10_one_truth,
 	};
 
-	for (size_t i = 0; i < sizeof(guarantees) / sizeof(guarantees[0]); i++)
+	if (!sim->deed_count) { /* the others judge deeds only */
+		guarantee_1_no_lost_dirt(sim);
+		guarantee_7_clean_is_durable(sim);
+		guarantee_9_liveness(sim);
+	}
+	for (size_t i = 0; sim->deed_count && i < sizeof(guarantees) / sizeof(guarantees[0]); i++)
 		guarantees[i](sim);
+	if (sim->steps % AUDIT_STEPS == 0)
+		truth_audit(sim);
 	sim->deed_count = 0;
 }
 
@@ -418,7 +368,8 @@ static void trace_log(struct sim *sim, unsigned node, unsigned number)
 				  (unsigned long long)it->instances[i].luid,
 				  it->instances[i].resumed ? " resumed" : "",
 				  it->instances[i].leaving ? " leaving" : "",
-				  it->instances[i].tainted ? " tainted" : "", it->instances[i].old ? " old" : "");
+				  it->instances[i].tainted ? " tainted" : "",
+				  it->instances[i].old ? " old" : "");
 }
 
 void check_dump(struct sim *sim)

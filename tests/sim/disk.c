@@ -26,6 +26,8 @@ static void log_fill(struct sim *sim, struct sim_log *log)
 	memset(log->image, 0xa5, sizeof(log->image));
 	memset(log->image, 0, SECTOR);
 	memcpy(log->durable_image, log->image, sizeof(log->image));
+	log->touched = UINT64_MAX;
+	log->image_touched = true;
 	for (unsigned region = 0; region < log->region_count; region++)
 		for (unsigned block = 0; block < SIM_BLOCKS; block++) {
 			log->expected[region][block].values[0] = 1;
@@ -98,6 +100,7 @@ void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *
 		sim_fail(sim, 0, "leg operation of an unknown device");
 	if (out->type == KERNEL_LEG_WRITE && !out->leg.copy) {
 		sim->logs[log].writes[node][out->leg.region]++;
+		sim->logs[log].touched |= UINT64_C(1) << out->leg.region;
 		observe_leg_write(sim, node, (unsigned)log, out->leg.region);
 		if (sim->nodes[node].die_at_write)
 			sim_plan(sim, SIM_NODE_DIE, node, sim_below(sim, 300 * US))->generation =
@@ -111,7 +114,7 @@ void disk_leg_begin(struct sim *sim, unsigned node, const struct kernel_output *
 	}
 	event = sim_plan(sim, SIM_LEG, node, sim_latency(sim, sim_chance(sim, 3) ? 20 * MS : 200 * US));
 	event->generation = sim->nodes[node].boot_generation;
-	event->leg = *out;
+	event->leg = (struct leg_operation){.type = out->type, .leg = out->leg};
 	event->a = (uint64_t)log;
 }
 
@@ -122,10 +125,12 @@ static void block_write(struct sim_log *log, unsigned leg, unsigned region, unsi
 
 	it->visible = value;
 	it->cached_by = node;
+	log->touched |= UINT64_C(1) << region;
 }
 
 static void leg_flush(struct sim_log *log, unsigned leg, unsigned node)
 {
+	log->touched = UINT64_MAX;
 	for (unsigned region = 0; region < log->region_count; region++)
 		for (unsigned block = 0; block < SIM_BLOCKS; block++) {
 			struct block *it = &log->legs[leg][region][block];
@@ -154,7 +159,7 @@ static bool leg_op_fails(const struct sim *sim, const struct sim_event *event)
 
 void disk_leg_land(struct sim *sim, const struct sim_event *event)
 {
-	const struct kernel_output *out = &event->leg;
+	const struct leg_operation *out = &event->leg;
 	struct sim_log *log = &sim->logs[event->a];
 	uint64_t tag = 0;
 	bool fails = leg_op_fails(sim, event);
@@ -171,6 +176,7 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event)
 		if (!out->leg.copy)
 			story(sim, event->node, "the write of region %u is on leg %u",
 			      (unsigned)out->leg.region, out->leg.leg);
+		log->touched |= UINT64_C(1) << out->leg.region;
 		if (!out->leg.copy)
 			log->writes[event->node][out->leg.region]--;
 		else if (out->leg.block == SIM_BLOCKS - 1)
@@ -275,6 +281,7 @@ static void sectors_write(struct sim_log *log, uint64_t offset, const uint8_t *b
 {
 	memcpy(log->image + offset, bytes, size);
 	memcpy(log->durable_image + offset, bytes, size);
+	log->image_touched = true;
 }
 
 static void device_read_done(struct sim *sim, struct sim_event *event)
@@ -430,7 +437,7 @@ void disk_event(struct sim *sim, struct sim_event *event)
 static void repairs_end(struct sim *sim, unsigned node)
 {
 	for (size_t i = 0; i < sim->heap_count; i++) {
-		const struct sim_event *event = sim->heap[i];
+		const struct sim_event *event = sim->heap[i].event;
 		if (event->type != SIM_REPAIR || event->node != node)
 			continue;
 		unsigned *copier = &sim->logs[event->a & 0xff].copier[(event->a >> 8) & 0xff];
@@ -447,7 +454,7 @@ void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns)
 	if (sim->options.mutant == MUTANT_LEAVE_EARLY)
 		return;
 	for (size_t i = 0; i < sim->heap_count; i++) {
-		const struct sim_event *event = sim->heap[i];
+		const struct sim_event *event = sim->heap[i].event;
 		if (event->type == SIM_DEVICE_WRITE && event->node == node &&
 		    event->generation == sim->nodes[node].boot_generation &&
 		    event->at_ns - sim->now_ns >= *ret_delay_ns)
@@ -460,7 +467,7 @@ void disk_node_dies(struct sim *sim, unsigned node)
 {
 	repairs_end(sim, node);
 	for (size_t i = 0; i < sim->heap_count; i++) {
-		const struct sim_event *event = sim->heap[i];
+		const struct sim_event *event = sim->heap[i].event;
 		if (event->node != node || event->generation != sim->nodes[node].boot_generation)
 			continue;
 		if (event->type == SIM_LEG && event->leg.type == KERNEL_LEG_WRITE &&
@@ -477,7 +484,7 @@ void disk_node_dies(struct sim *sim, unsigned node)
 		for (unsigned leg = 0; leg < SIM_LEGS; leg++)
 			leg_flush(&sim->logs[i], leg, node);
 	for (unsigned i = 0; i < sim->log_count; i++)
-		for (unsigned region = 0; region < SIM_REGIONS; region++) {
+		for (unsigned region = 0; region < SIM_REGIONS; region++) { /* leg_flush() has touched them */
 			sim->logs[i].writes[node][region] = 0;
 			if (sim->logs[i].copier[region] == node)
 				sim->logs[i].copier[region] = 0;
@@ -496,7 +503,7 @@ static bool block_under_way(const struct sim *sim, unsigned node, unsigned log, 
 			    unsigned block)
 {
 	for (size_t i = 0; i < sim->heap_count; i++) {
-		const struct sim_event *event = sim->heap[i];
+		const struct sim_event *event = sim->heap[i].event;
 
 		if (event->type == SIM_LEG && event->node != node && event->a == log &&
 		    event->leg.leg.region == region && event->leg.leg.block == block)
@@ -511,6 +518,7 @@ void disk_excuse(struct sim *sim, unsigned node, unsigned log)
 {
 	struct sim_log *it = &sim->logs[log];
 
+	it->touched = UINT64_MAX;
 	for (unsigned region = 0; region < it->region_count; region++)
 		for (unsigned block = 0; block < SIM_BLOCKS; block++)
 			for (unsigned leg = 1;
@@ -521,6 +529,8 @@ void disk_excuse(struct sim *sim, unsigned node, unsigned log)
 /* All caches are lost, each block for itself; the nodes die next. */
 void disk_power_cut(struct sim *sim)
 {
+	for (unsigned i = 0; i < sim->log_count; i++)
+		sim->logs[i].touched = UINT64_MAX;
 	for (unsigned i = 0; i < sim->log_count; i++)
 		for (unsigned leg = 0; leg < SIM_LEGS; leg++)
 			for (unsigned region = 0; region < sim->logs[i].region_count; region++)

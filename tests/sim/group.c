@@ -506,8 +506,8 @@ void group_corosync_stop(struct sim *sim, unsigned node)
 	self->group = 0;
 	self->ring = NULL;
 	for (size_t i = 0; i < sim->heap_count; i++)
-		if (sim->heap[i]->type == SIM_ORDER && sim->heap[i]->node == node)
-			sim->heap[i]->d = 1;
+		if (sim->heap[i].event->type == SIM_ORDER && sim->heap[i].event->node == node)
+			sim->heap[i].event->d = 1;
 	sim_events_drop_deferred(sim, node);
 	if (self->core) {
 		struct input *input = host_input(EVENT_CLUSTER_LOST);

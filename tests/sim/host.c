@@ -24,10 +24,11 @@ static void run_forget(struct run_memory *run)
 
 struct input *host_input(enum event_type type)
 {
-	struct input *input = calloc(1, sizeof(*input));
+	struct input *input = malloc(sizeof(*input));
 
 	if (!input)
 		abort();
+	memset(input, 0, offsetof(struct input, members)); /* the lists have their counts in the event */
 	input->event.type = type;
 	return input;
 }
@@ -73,6 +74,7 @@ static void daemon_step(struct sim *sim, unsigned number, struct event *event)
 	struct effects effects;
 
 	event->now_ns = sim->now_ns;
+	node->core_steps++;
 	core_step(node->core, event, &effects);
 	perform_all(sim, number, &effects);
 	if (node->core && node->daemon_generation == generation)
@@ -281,6 +283,7 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	for (unsigned i = 1; i <= sim->node_count; i++)
 		config.configured[config.configured_count++] = i;
 	node->daemon_generation++;
+	node->core_steps++;
 	node->core = core_new(&config);
 	if (!node->core)
 		abort();
@@ -323,6 +326,7 @@ void host_daemon_kill(struct sim *sim, unsigned number)
 	story(sim, number, "the daemon dies");
 	core_free(node->core);
 	node->core = NULL;
+	node->core_steps++;
 	node->listening = false;
 	node->paused = false;
 	node->daemon_generation++;
@@ -832,6 +836,7 @@ void host_die(struct sim *sim, unsigned number)
 	if (node->core)
 		core_free(node->core);
 	node->core = NULL;
+	node->core_steps++;
 	node->listening = node->paused = false;
 	held_drop(node);
 	kernel_free(node->kernel);

@@ -13,7 +13,7 @@ static struct deed *deed_add(struct sim *sim, enum deed_kind kind, unsigned node
 	struct deed *deed;
 
 	if (sim->deed_count == sim->deed_room) {
-		sim->deed_room = sim->deed_room ? 2 * sim->deed_room : 16;
+		sim->deed_room *= 2;
 		sim->deeds = realloc(sim->deeds, sim->deed_room * sizeof(*sim->deeds));
 		if (!sim->deeds)
 			abort();

@@ -64,13 +64,14 @@ uint64_t sim_latency(struct sim *sim, uint64_t typical_ns)
 /* --- the queue of events
  * ------------------------------------------------------------------------------------------ */
 
-static bool event_before(const struct sim_event *a, const struct sim_event *b)
+static bool planned_before(const struct planned *a, const struct planned *b)
 {
 	return a->at_ns < b->at_ns || (a->at_ns == b->at_ns && a->order < b->order);
 }
 
 static void heap_push(struct sim *sim, struct sim_event *event)
 {
+	const struct planned planned = {.at_ns = event->at_ns, .order = event->order, .event = event};
 	size_t i = sim->heap_count++;
 
 	if (sim->heap_count > sim->heap_room) {
@@ -79,41 +80,38 @@ static void heap_push(struct sim *sim, struct sim_event *event)
 		if (!sim->heap)
 			abort();
 	}
-	for (; i && event_before(event, sim->heap[(i - 1) / 2]); i = (i - 1) / 2)
+	for (; i && planned_before(&planned, &sim->heap[(i - 1) / 2]); i = (i - 1) / 2)
 		sim->heap[i] = sim->heap[(i - 1) / 2];
-	sim->heap[i] = event;
+	sim->heap[i] = planned;
 }
 
+/* The place of the first one closes from below, down to a leaf; there the last one rises, mostly not far. */
 static struct sim_event *heap_pop(struct sim *sim)
 {
-	struct sim_event *top = sim->heap[0], *last = sim->heap[--sim->heap_count];
+	struct planned *heap = sim->heap;
+	struct sim_event *top = heap[0].event;
+	const struct planned last = heap[--sim->heap_count];
 	size_t i = 0;
 
-	for (;;) {
-		size_t child = 2 * i + 1;
-		if (child >= sim->heap_count)
-			break;
-		if (child + 1 < sim->heap_count && event_before(sim->heap[child + 1], sim->heap[child]))
-			child++;
-		if (!event_before(sim->heap[child], last))
-			break;
-		sim->heap[i] = sim->heap[child];
+	for (size_t child = 1; child < sim->heap_count; child = 2 * i + 1) {
+		child += child + 1 < sim->heap_count && planned_before(&heap[child + 1], &heap[child]);
+		heap[i] = heap[child];
 		i = child;
 	}
-	sim->heap[i] = last;
+	for (; i && planned_before(&last, &heap[(i - 1) / 2]); i = (i - 1) / 2)
+		heap[i] = heap[(i - 1) / 2];
+	heap[i] = last;
 	return top;
 }
 
 struct sim_event *sim_plan(struct sim *sim, enum sim_event_type type, unsigned node, uint64_t delay_ns)
 {
-	struct sim_event *event = calloc(1, sizeof(*event));
+	struct sim_event *event = malloc(sizeof(*event)); /* calloc(3) does not use the cache of its thread */
 
 	if (!event)
 		abort();
-	event->at_ns = sim->now_ns + delay_ns;
-	event->order = sim->order++;
-	event->type = type;
-	event->node = node;
+	*event = (struct sim_event){
+	    .at_ns = sim->now_ns + delay_ns, .order = sim->order++, .type = type, .node = node};
 	heap_push(sim, event);
 	return event;
 }
@@ -291,6 +289,10 @@ static void sim_setup(struct sim *sim)
 	sim->next_incarnation = 1000;
 	TAILQ_INIT(&sim->rings);
 	TAILQ_INIT(&sim->deferred);
+	sim->deed_room = 16;
+	sim->deeds = calloc(sim->deed_room, sizeof(*sim->deeds));
+	if (!sim->deeds)
+		abort();
 	sim->node_count = sim->options.nodes_min;
 	if (sim->options.nodes_max > sim->options.nodes_min)
 		sim->node_count = (unsigned)sim_between(sim, sim->options.nodes_min, sim->options.nodes_max);

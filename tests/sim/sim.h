@@ -9,6 +9,7 @@
  *   work.c   what users and LVM do: reads, writes, suspend, reload, remove
  *   fault.c  what goes wrong
  *   observe.c  what a step did
+ *   truth.c  what the guarantees look at, kept up from step to step
  *   check.c  the guarantees of the design, by number
  *
  * One seed is one run: everything random comes from sim_random(), and no address, time or hash of the process
@@ -85,13 +86,19 @@ enum sim_event_type {
 
 struct input {
 	struct event event;
-	node_id_t members[SIM_NODES];
-	struct view_change changes[SIM_NODES];
-	struct table tables[2 * SIM_LOGS];
 	uint8_t *bytes; /* owned */
 	uint64_t incarnation;
 	bool from_cpg, from_quorum;
 	bool quorate; /* what quorum really said */
+	node_id_t members[SIM_NODES];
+	struct view_change changes[SIM_NODES];
+	struct table tables[2 * SIM_LOGS];
+};
+
+/* What of a struct kernel_output is kept until it lands. */
+struct leg_operation {
+	enum kernel_output_type type;
+	struct kernel_leg leg;
 };
 
 struct sim_event {
@@ -103,9 +110,15 @@ struct sim_event {
 	uint64_t a, b, c, d;
 	struct input *input; /* owned */
 	uint8_t *bytes;	     /* owned */
-	struct kernel_output leg;
+	struct leg_operation leg;
 };
 TAILQ_HEAD(sim_event_list, sim_event);
+
+/* Of the queue of events: what it is ordered by lies together, thousands are planned. */
+struct planned {
+	uint64_t at_ns, order;
+	struct sim_event *event;
+};
 
 /* --- disks
  * ------------------------------------------------------------------------------------------------------- */
@@ -124,6 +137,14 @@ struct expected {
 	unsigned readers;
 };
 
+/* Regions by bit, as the legs and the log device are (truth.c). */
+struct truth {
+	uint64_t writing; /* a write is under way */
+	uint64_t differ;  /* the legs do */
+	uint64_t cached;  /* a write is in a cache alone */
+	uint64_t clean;	  /* on the log device */
+};
+
 struct sim_log {
 	char uuid[LOG_UUID_BYTES];
 	bool disk, nosync, integrated_flush;
@@ -139,6 +160,9 @@ struct sim_log {
 	unsigned excused;			     /* tables that may write unmarked (hazard A2) */
 	bool forgotten;				     /* a table without memory was told IN_SYNC 1 for all */
 	bool cold_core;				     /* core log: nosync may not be used any more */
+	uint64_t touched;			     /* regions, by bit, whose truth is out of date */
+	bool image_touched;			     /* so is that of the log device */
+	struct truth truth;
 };
 
 /* --- nodes
@@ -181,7 +205,7 @@ struct told {
 	luid_t luid;
 	uint8_t answers[SIM_REGIONS]; /* of IN_SYNC: 0 unknown, 1 no, 2 yes */
 	uint64_t marked;	      /* regions, by bit: MARK was answered, CLEAR not sent */
-	uint64_t failed;	      /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
+	uint64_t failed; /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
 	bool used, resumed;
 };
 
@@ -200,6 +224,13 @@ struct sim_device {
 	struct told told[4];
 };
 
+/* What a core knows of a log, as long as it makes no step. */
+struct knowledge {
+	uint64_t core_steps;
+	const struct world_log *world; /* NULL: it may not know all there is to know */
+	uint64_t dirty;		       /* regions, by bit, that have been found dirty there */
+};
+
 struct sim_node {
 	unsigned id;
 	bool seen_all; /* two_node: since its corosync started, it saw the other (wait_for_all of
@@ -214,6 +245,8 @@ struct sim_node {
 	size_t seq_count;
 	/* daemon */
 	struct core *core;
+	uint64_t core_steps; /* beginnings and ends of the core too */
+	struct knowledge known[SIM_LOGS];
 	uint64_t daemon_generation;
 	bool paused, listening;
 	unsigned kill_after; /* effects */
@@ -324,7 +357,7 @@ struct sim {
 	const struct script *script; /* NULL: a random run */
 	uint64_t random[4];
 	uint64_t now_ns, order, steps;
-	struct sim_event **heap;
+	struct planned *heap;
 	size_t heap_count, heap_room;
 	unsigned node_count;
 	struct sim_node nodes[SIM_NODES + 1]; /* by id, from 1 */
@@ -445,6 +478,21 @@ void observe_complaint(struct sim *sim, unsigned node, unsigned log, const struc
 void observe_delivery(struct sim *sim, unsigned node, struct ring_model *ring, uint64_t index);
 void observe_request(struct sim *sim, unsigned node, const struct kernel_output *out);
 void observe_reply(struct sim *sim, unsigned node, const struct effect *effect);
+
+/* truth.c */
+bool truth_legs_differ(const struct sim_log *log, unsigned region);
+/* After a power cut the legs could differ: the node through whose path the bytes are still on their way, 0:
+ * none. */
+unsigned truth_legs_cached(const struct sim_log *log, unsigned region, unsigned *ret_leg);
+bool truth_device_clean(const struct sim_log *log, unsigned region);
+/* Brings log->truth up to date. */
+void truth_update(const struct sim *sim, struct sim_log *log);
+/* The log in the state of a member that knows all there is to know, or NULL. */
+const struct world_log *truth_member(struct sim *sim, unsigned node, unsigned log);
+/* Those of the regions (by bit) that such a member takes for clean, or more of them; 0: none. */
+uint64_t truth_member_clean(struct sim *sim, unsigned node, unsigned log, uint64_t regions);
+/* Fails the run if what is kept up differs from what is. */
+void truth_audit(struct sim *sim);
 
 /* check.c */
 void check_step(struct sim *sim); /* all guarantees, after each event */
