@@ -111,7 +111,9 @@ def programs_copy(build_dir, where):
 class Cluster:
     """N nodes. Use inside sandbox_run(), which is what ends them; close() only ends them sooner."""
 
-    def __init__(self, work_dir, node_count=3, leg_mib=32, build_dir=None, memory_mib=512, token_ms=3000):
+    def __init__(self, work_dir, node_count=3, leg_mib=32, build_dir=None, memory_mib=512, token_ms=3000,
+                 disk_trace=()):  # fmt: skip
+        """disk_trace: names of disks; what nodes write to them and when they flush them is on record in trace_path."""
         machine_check()
         self.work_dir = work_dir
         self.token_ms = token_ms
@@ -121,7 +123,8 @@ class Cluster:
         sizes = {"leg0": self.leg_bytes, "leg1": self.leg_bytes, "log": 4 << 20, "spare": self.leg_bytes}
         for name in DISK_NAMES:
             self._disk_make(self.disk_path(name), sizes[name])
-        preload = self._shim_build()
+        self.trace_path = os.path.join(work_dir, "disk-trace")
+        preload = [self._shim_build("xstate-shim")] + ([self._shim_build("disk-trace")] if disk_trace else [])
         programs = os.path.join(work_dir, "programs")
         os.mkdir(programs)
         # Nodes run these copies: they may not see the files themselves, having a /tmp of their own.
@@ -135,17 +138,27 @@ class Cluster:
             self._disk_make(idle, 1 << 20)
             disks = [self.disk_path(name) for name in DISK_NAMES] + [idle]
             address = f"{NETWORK}{number}"
-            self.nodes.append(Node(number, work_dir, disks, programs, memory_mib, address, preload))
+            self.nodes.append(Node(number, work_dir, disks, programs, memory_mib, address,
+                                   {"LD_PRELOAD": " ".join(preload), **self._trace_environment(number, disk_trace)}))
         self.corosync = {}
         self.freezes = []  # (begin, end) of each freeze, time.time(): no wait of a node's own
         self._kick = None
 
-    def _shim_build(self):
-        """Builds what lets user-mode-linux run on processors with large registers; see xstate-shim.c."""
-        path = os.path.join(self.work_dir, "xstate-shim.so")
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "xstate-shim.c")
+    def _shim_build(self, name):
+        """Builds what is preloaded into user-mode-linux; the sources say what for."""
+        path = os.path.join(self.work_dir, f"{name}.so")
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", f"{name}.c")
         command_run("cc", "-std=gnu17", "-O2", "-shared", "-fPIC", "-o", path, source)
         return path
+
+    def _trace_environment(self, number, names):
+        """Of a node's kernel, for disk-trace.c."""
+        if not names:
+            return {}
+        with open(self.trace_path, "ab"):
+            pass
+        inodes = " ".join(str(os.stat(self.disk_path(name)).st_ino) for name in names)
+        return {"DISK_TRACE": self.trace_path, "DISK_TRACE_NODE": str(number), "DISK_TRACE_INODES": inodes}
 
     @staticmethod
     def _disk_make(path, size_bytes):
@@ -201,6 +214,8 @@ class Cluster:
         """Copies consoles and the output of all commands, so that they outlive the work directory."""
         for node in self.nodes:
             shutil.copytree(node.share, os.path.join(where, node.name), dirs_exist_ok=True)
+        if os.path.exists(self.trace_path):
+            shutil.copy(self.trace_path, where)
 
     # --- corosync -----------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Command:
 class Node:
     """A node of the cluster. number counts from 1 and is corosync's node id."""
 
-    def __init__(self, number, work_dir, disks, programs, memory_mib, address, preload):
+    def __init__(self, number, work_dir, disks, programs, memory_mib, address, environment):
         self.number = number
         self.name = f"node{number}"
         self.address = address
@@ -102,7 +102,7 @@ class Node:
         self._disks = disks
         self._programs = programs
         self._memory_mib = memory_mib
-        self._preload = preload
+        self._environment = environment  # of the kernel as a process of the host
         self._process = None
         self._command_count = 0
         self._console_mark = 0
@@ -144,7 +144,7 @@ class Node:
         env = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "HOME": self._work_dir,
-            "LD_PRELOAD": self._preload,
+            **self._environment,
         }
         with open(self.console_path, "ab") as console:
             console.write(f"--- boot {self.boots}\n".encode())
