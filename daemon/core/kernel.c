@@ -268,11 +268,10 @@ static void reconnect_answer(struct core *core, struct log *log, struct waiting 
 
 	if (!instance || core->join != JOIN_READY)
 		return;
-	/* Also one that suspends: what it still writes, it writes unmarked when the RESUME fails. */
-	if (instance_running(instance)) {
-		if (!instance->reconnects_open++)
-			run_state_meta(core, log);
-	}
+	/* Also one that suspends: what it still writes, it writes unmarked when the RESUME fails. And one that is
+	 * suspended, or was never resumed, as far as this daemon knows: its RESUME may have been lost (hazard B3). */
+	if (!instance->reconnects_open++)
+		run_state_meta(core, log);
 	instance->reconnect_until_ns = core->now_ns + RECONNECT_NS;
 	waiting_reply(core, log, waiting, 0);
 }

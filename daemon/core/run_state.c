@@ -339,8 +339,9 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 		for (instance = TAILQ_FIRST(&log->instances); instance; instance = next) {
 			next = TAILQ_NEXT(instance, entry);
 			/* A table under construction is in no list yet, and its DTR cannot be lost before its
-			 * CTR. */
-			if (instance->introduced_ns >= asked_ns || instance->state == INSTANCE_CONSTRUCTED)
+			 * CTR, unless a former daemon had heard that. */
+			if (instance->introduced_ns >= asked_ns ||
+			    (instance->state == INSTANCE_CONSTRUCTED && (found || instance->introduced_ns)))
 				continue;
 			if (!found) {
 				core_log(core, LOG_NOTICE, "log %s: its table went while nobody listened",

@@ -334,6 +334,14 @@ void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char
 	small_settle(cluster);
 }
 
+void small_no_tables(struct small_cluster *cluster, node_id_t node)
+{
+	struct event event = {.type = EVENT_TABLES, .tables.asked_ns = cluster->now_ns};
+
+	step(cluster, node, &event);
+	small_settle(cluster);
+}
+
 void small_quorum(struct small_cluster *cluster, bool quorate)
 {
 	node_id_t members[SMALL_NODES_MAX], ring[SMALL_NODES_MAX];

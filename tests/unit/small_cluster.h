@@ -95,6 +95,9 @@ uint32_t small_region(struct small_cluster *cluster, node_id_t node, enum ulog_t
 const struct small_reply *small_reply(const struct small_cluster *cluster, node_id_t node, uint32_t seq);
 uint64_t small_reply_u64(const struct small_cluster *cluster, node_id_t node, uint32_t seq, unsigned index);
 
+/* Device-mapper says that no table of the log is left on the node. */
+void small_no_tables(struct small_cluster *cluster, node_id_t node);
+
 /* A command of the administrator on a node. The answer to CONTROL_STOP* is in `stopped` of the node. */
 void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char *uuid, uint64_t rate);
 void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command, node_id_t about,

@@ -658,6 +658,47 @@ static void test_killed_between_two_stores_of_a_resume(void **state)
 	}
 }
 
+/* The RESUME of a table was lost with a daemon, so its kernel reconnects from one that is suspended as far as the next
+ * daemon knows: when that one dies between CTR and RESUME the table goes on unmarked all the same (hazard A2). */
+static void test_reconnect_of_a_resume_that_was_lost(void **state)
+{
+	static const char terminated[] = CORE_LOG;
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	recover_all(cluster, 1, 100);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	small_restart(cluster, 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, terminated, sizeof(terminated)));
+	small_restart(cluster, 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	assert_int_equal(count_of(cluster, 1, 100), 0);
+	cluster_free(cluster);
+}
+
+/* One that was never resumed is remembered for its reconnect, and forgotten when its DTR was lost (hazard B3). */
+static void test_inactive_table_that_went_unheard(void **state)
+{
+	static const char terminated[] = CORE_LOG;
+	struct small_cluster *cluster = cluster_new(1);
+	struct core_status *status;
+
+	(void)state;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, CORE_LOG, strlen(CORE_LOG)));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, terminated, sizeof(terminated)));
+	small_restart(cluster, 1);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->log_count, 1);
+	core_status_free(status);
+	small_no_tables(cluster, 1);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->log_count, 0);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -683,6 +724,8 @@ int main(void)
 		cmocka_unit_test(test_adopted_mark_is_not_committed),
 		cmocka_unit_test(test_one_leg_waits_for_the_log_device),
 		cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
+		cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
+		cmocka_unit_test(test_inactive_table_that_went_unheard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
