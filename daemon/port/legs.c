@@ -26,9 +26,9 @@ struct mirror {
 	struct legs *legs;
 	char uuid[LOG_UUID_BYTES];
 	struct worker *worker;
-	struct leg_set *set; /* NULL: the table is not known */
-	bool finding;
-	struct leg_job_list waiting; /* for the table */
+	struct leg_set *set;	       /* NULL: the table is not known */
+	const struct finding *finding; /* the look for the table that is under way; NULL: none */
+	struct leg_job_list waiting;   /* for the table */
 };
 
 struct legs {
@@ -216,10 +216,10 @@ static void table_found(void *context, int error, const struct mirror_table *tab
 	struct finding *finding = context;
 	struct mirror *mirror = mirror_find(finding->legs, finding->uuid);
 
-	/* Closed meanwhile, perhaps made anew: then another answer is on its way too, and the first one does.
-	 */
-	if (mirror && mirror->finding && !mirror->set) {
-		mirror->finding = false;
+	/* Closed meanwhile, perhaps made anew: then this was the table of before, and another answer is on
+	 * its way. */
+	if (mirror && mirror->finding == finding) {
+		mirror->finding = NULL;
 		mirror_set_found(mirror, error, table);
 	}
 	finding_free(finding);
@@ -241,11 +241,13 @@ static struct mirror *mirror_need(struct legs *legs, const char *uuid)
 
 static void mirror_find_table(struct mirror *mirror)
 {
+	struct finding *finding;
+
 	if (mirror->set || mirror->finding)
 		return;
-	mirror->finding = true;
-	device_mapper_find(mirror->legs->mapper, mirror->uuid, table_found,
-			   finding_new(mirror->legs, mirror->uuid));
+	finding = finding_new(mirror->legs, mirror->uuid);
+	mirror->finding = finding;
+	device_mapper_find(mirror->legs->mapper, mirror->uuid, table_found, finding);
 }
 
 static void legs_work(struct legs *legs, const struct effect *effect)

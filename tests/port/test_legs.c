@@ -2,8 +2,10 @@
 #include "tests/port/port_test.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -108,6 +110,39 @@ static void test_flush(void **state)
 	legs_test_end(&legs_test);
 }
 
+/* Until somebody has read the table and closed it. */
+static void table_read_wait(int watch_fd)
+{
+	struct pollfd fd = {.fd = watch_fd, .events = POLLIN};
+	char events[4096];
+
+	assert_int_equal(poll(&fd, 1, 20000), 1);
+	assert_true(read(watch_fd, events, sizeof(events)) > 0);
+}
+
+/* A look at device-mapper that began before EFFECT_LEGS_CLOSE says nothing of the table that comes after it.
+ */
+static void test_flush_of_another_table(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	static const char other[] =
+	    "0 8 mirror userspace 3 " UUID " clustered-core 8 2 /none/a 0 /none/b 0\n";
+	int watch_fd = inotify_init1(IN_CLOEXEC);
+
+	table_of_files(legs_test.test);
+	assert_true(inotify_add_watch(watch_fd, port_test_path(legs_test.test, "tables"), IN_CLOSE_NOWRITE) >=
+		    0);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 1, 0, 0);
+	table_read_wait(watch_fd);
+	perform(&legs_test, EFFECT_LEGS_CLOSE, 0, 0, 0);
+	port_test_write(legs_test.test, "tables/mirror", other, sizeof(other) - 1);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 2, 0, 0);
+	answer(&legs_test, 2, EVENT_LEGS_FLUSHED, 2, -ENOENT);
+	assert_int_equal(legs_test.test->events[0].event.io.error, -ECANCELED);
+	close(watch_fd);
+	legs_test_end(&legs_test);
+}
+
 /* The table is looked at again after an error: a leg may have been replaced. */
 static void test_flush_of_a_failed_leg(void **state)
 {
@@ -203,7 +238,8 @@ static void test_open_tells_handle_errors(void **state)
 {
 	struct legs_test legs_test = legs_test_begin(state);
 	static const char plain[] = "0 8 mirror userspace 3 " UUID " clustered-core 8 2 8:1 0 8:2 0\n";
-	static const char handled[] = "0 8 mirror userspace 3 " UUID " clustered-core 8 2 8:1 0 8:2 0 1 handle_errors\n";
+	static const char handled[] =
+	    "0 8 mirror userspace 3 " UUID " clustered-core 8 2 8:1 0 8:2 0 1 handle_errors\n";
 
 	port_test_write(legs_test.test, "tables/mirror", handled, sizeof(handled) - 1);
 	perform(&legs_test, EFFECT_LEGS_OPEN, 1, 0, 0);
@@ -287,6 +323,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_flush),
+	    TEST(test_flush_of_another_table),
 	    TEST(test_flush_of_a_failed_leg),
 	    TEST(test_repair),
 	    TEST(test_repair_of_devices),
