@@ -197,10 +197,10 @@ void cpg_port_send(struct cpg_port *cpg, const struct effect *effect)
  * -------------------------------------------------------------------------------------------------- */
 
 /*
- * CPG knows processes, the core knows nodes: for each node the process that joined last speaks. A daemon that
- * was killed may stay a member for a while, for ever even when a thread of it hangs in a device; its
- * successor does not wait for that. A second living daemon never joins (join_allowed()), or not for long
- * (on_confchg()).
+ * CPG knows processes, the core knows nodes: for each node the process that joined first speaks until it
+ * leaves. A daemon that was killed stays a member as long as a thread of it hangs in a device. What hangs may
+ * be a write: nobody may think that this daemon is gone (guarantee 6, hazard A14), so its successor waits
+ * until it is (join_allowed()). A second living daemon never joins, or not for long (on_confchg()).
  */
 static struct speaker *speaker_find(struct cpg_port *cpg, node_id_t node)
 {
@@ -230,13 +230,6 @@ static uint32_t rival_find(const struct cpg_port *cpg, const struct cpg_address 
 	return 0;
 }
 
-static void speaker_remove(struct cpg_port *cpg, struct speaker *speaker, uint32_t reason,
-			   struct view_change *ret_change)
-{
-	*ret_change = (struct view_change){.node = speaker->node, .reason = reason_map(reason)};
-	*speaker = cpg->speakers[--cpg->speaker_count];
-}
-
 static size_t speakers_leave(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
 			     struct view_change *ret_changes)
 {
@@ -245,22 +238,11 @@ static size_t speakers_leave(struct cpg_port *cpg, const struct cpg_address *lis
 	for (size_t i = 0; i < count; i++) {
 		struct speaker *speaker = speaker_find(cpg, list[i].nodeid);
 
-		if (speaker != NULL && speaker->pid == list[i].pid)
-			speaker_remove(cpg, speaker, list[i].reason, &ret_changes[changes++]);
-	}
-	return changes;
-}
-
-/* Speakers whose node has a new process now. `changes` were made before; returns how many there are in all.
- */
-static size_t speakers_replace(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
-			       struct view_change *ret_changes, size_t changes)
-{
-	for (size_t i = 0; i < count && changes < CPG_MEMBERS_MAX; i++) {
-		struct speaker *speaker = speaker_find(cpg, list[i].nodeid);
-
-		if (speaker != NULL && speaker->pid != list[i].pid)
-			speaker_remove(cpg, speaker, CPG_REASON_PROCDOWN, &ret_changes[changes++]);
+		if (speaker == NULL || speaker->pid != list[i].pid)
+			continue;
+		ret_changes[changes++] =
+		    (struct view_change){.node = speaker->node, .reason = reason_map(list[i].reason)};
+		*speaker = cpg->speakers[--cpg->speaker_count];
 	}
 	return changes;
 }
@@ -298,7 +280,7 @@ static void view_tell(const struct cpg_port *cpg, const struct view_change *left
 	event_tell(cpg, &event);
 }
 
-/* A node whose daemon was replaced leaves in one view and joins in the next. */
+/* A node whose daemon left and came back in one change leaves in one view and joins in the next. */
 static void view_change(struct cpg_port *cpg, const struct cpg_address *members, size_t member_count,
 			const struct cpg_address *left, size_t left_count, const struct cpg_address *joined,
 			size_t joined_count)
@@ -307,7 +289,6 @@ static void view_change(struct cpg_port *cpg, const struct cpg_address *members,
 	size_t left_changed = speakers_leave(cpg, left, left_count, left_changes);
 	size_t joined_changed;
 
-	left_changed = speakers_replace(cpg, joined, joined_count, left_changes, left_changed);
 	if (left_changed > 0 && joined_count > 0) {
 		view_tell(cpg, left_changes, left_changed, NULL, 0);
 		left_changed = 0;
@@ -379,7 +360,11 @@ static void on_confchg(cpg_handle_t handle, const struct cpg_name *group, const 
 		connection_break(cpg, "a second daemon of this node joined", CS_ERR_EXIST);
 		return;
 	}
-	if (rival != 0 && !process_is_gone(rival)) {
+	if (rival != 0 && process_is_gone(rival)) {
+		connection_break(cpg, "a former daemon of this node has not ended", CS_ERR_EXIST);
+		return;
+	}
+	if (rival != 0) {
 		refuse(cpg, rival);
 		cpg->refused_fn(cpg->config.sink.context);
 		return;
@@ -460,20 +445,27 @@ static uint32_t rival_ask(const struct cpg_port *cpg)
 	return rival;
 }
 
-/* A daemon that was just killed gets a moment to leave. Returns false when there is a living one. */
-static bool join_allowed(struct cpg_port *cpg)
+/* A daemon that was just killed gets a moment to leave. Returns 0; -EBUSY: it has not, try again; -EEXIST:
+ * there is a living one. */
+static int join_allowed(struct cpg_port *cpg)
 {
 	const struct timespec pause = {.tv_nsec = JOIN_PAUSE_NS};
-	uint32_t rival;
+	uint32_t rival = 0;
 
 	for (int i = 0; i < JOIN_TRIES && (rival = rival_ask(cpg)) != 0; i++) {
 		if (!process_is_gone(rival)) {
 			refuse(cpg, rival);
-			return false;
+			return -EEXIST;
 		}
 		(void)nanosleep(&pause, NULL);
 	}
-	return true;
+	if (rival != 0 && !cpg->told)
+		log_write(
+		    LOG_WARNING,
+		    "process %u, a former daemon of this node, was killed and cannot end: waiting for it",
+		    rival);
+	cpg->told = cpg->told || rival != 0;
+	return rival == 0 ? 0 : -EBUSY;
 }
 
 static cs_error_t group_join(cpg_handle_t handle)
@@ -506,9 +498,13 @@ static int attempt_join(struct cpg_port *cpg)
 	}
 	if (error == CS_OK)
 		error = cpg_fd_get(cpg->handle, &cpg->fd);
-	if (error == CS_OK && join_allowed(cpg))
-		error = group_join(cpg->handle);
-	return error == CS_OK ? 0 : -EAGAIN;
+	if (error != CS_OK)
+		return -EAGAIN;
+	switch (join_allowed(cpg)) {
+	case 0: return group_join(cpg->handle) == CS_OK ? 0 : -EAGAIN;
+	case -EEXIST: return 0; /* refused, which on_connected() tells */
+	default: return -EBUSY;
+	}
 }
 
 /* In the thread of the connector. */

@@ -14,6 +14,7 @@ from netnscluster.cluster import poll
 from netnscluster.lab import MIRROR, check
 from netnscluster.rounds import rounds_run
 from netnscluster.stand_in import CommandFailed
+from netnscluster.write_hang import WriteHang
 
 TESTS = []
 
@@ -285,6 +286,40 @@ def daemon_stopped_16_s(context):
     daemon.signal(signal.SIGCONT)
     lab.writes_go_on([1], BEFORE_RESEND_SECONDS, "writes go on without the next 15 s")
     lab.load_end(started)
+    lab.clean_wait()
+    lab.end_check()
+
+
+@test
+def daemon_killed_in_a_hung_write(context):
+    """A killed daemon whose write of the log device hangs can still write it: the role of the writer stays, and no other
+    daemon of that node counts, until the write has ended (guarantee 6, hazard A14)."""
+    if not WriteHang.possible():
+        context.note("not tried: no cgroup with blkio.throttle")
+        return
+    lab = context.lab(3)
+    lab.start()
+    lab.activate()
+    lab.sync_wait()
+    lab.clean_wait()
+    writer = lab.writer()
+    node, other = lab.cluster[writer], next(i for i in lab.alive() if i != writer)
+    old = node.processes.pop("daemon")
+    with WriteHang(old.pid, lab.log.number) as hang:
+        number = lab.kernels[other].send("write", MIRROR, 5)
+        poll(hang.hangs, 60, "a write of the log device hangs")
+        old.signal(signal.SIGKILL)
+        poll(lambda: hang.zombie() and hang.hangs(), 60, "the daemon is dead but for that write")
+        lab.daemon_start(node, wait=False)
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            found = lab.log_status(other).get("writer")
+            check(found == writer, f"n{found or '-'} writes the log device while a write of n{writer} is in flight")
+            time.sleep(0.1)
+        check(hang.hangs(), "the write did not hang long enough")
+    old.popen.wait(60)
+    lab.daemon_wait(node)
+    lab.kernels[other].wait(number, 90, "the write behind it")
     lab.clean_wait()
     lab.end_check()
 
