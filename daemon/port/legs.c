@@ -285,10 +285,15 @@ static void opened_found(void *context, int error, const struct mirror_table *ta
 static void legs_find(struct legs *legs, const struct effect *effect)
 {
 	struct finding *finding = finding_new(legs, effect->uuid);
+	struct mirror *mirror = mirror_need(legs, effect->uuid);
 
 	finding->log = effect->log;
 	device_mapper_find(legs->mapper, effect->uuid, opened_found, finding);
-	mirror_find_table(mirror_need(legs, effect->uuid));
+	/* Whatever is known is of the table before, whose suspend may never have been heard of (hazard B3).
+	 */
+	mirror_forget_set(mirror);
+	mirror->finding = NULL;
+	mirror_find_table(mirror);
 }
 
 /* --- waking the kernel --- */

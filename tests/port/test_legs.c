@@ -143,6 +143,27 @@ static void test_flush_of_another_table(void **state)
 	legs_test_end(&legs_test);
 }
 
+/* The suspend of the table before may never have been heard of: what counts is the table that is live now. */
+static void test_open_looks_anew(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	unsigned before = port_test_open_count(legs_test.test->dir);
+	static const char other[] =
+	    "0 8 mirror userspace 3 " UUID " clustered-core 8 2 /none/a 0 /none/b 0\n";
+
+	table_of_files(legs_test.test);
+	perform(&legs_test, EFFECT_LEGS_OPEN, 0, 0, 0);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 1, 0, 0);
+	port_test_run(legs_test.test, 2);
+	assert_int_equal(port_test_open_count(legs_test.test->dir), before + 3);
+	port_test_write(legs_test.test, "tables/mirror", other, sizeof(other) - 1);
+	perform(&legs_test, EFFECT_LEGS_OPEN, 0, 0, 0);
+	perform(&legs_test, EFFECT_LEGS_FLUSH, 2, 0, 0);
+	answer(&legs_test, 4, EVENT_LEGS_FLUSHED, 2, -ENOENT);
+	assert_int_equal(port_test_open_count(legs_test.test->dir), before);
+	legs_test_end(&legs_test);
+}
+
 /* The table is looked at again after an error: a leg may have been replaced. */
 static void test_flush_of_a_failed_leg(void **state)
 {
@@ -324,6 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_flush),
 	    TEST(test_flush_of_another_table),
+	    TEST(test_open_looks_anew),
 	    TEST(test_flush_of_a_failed_leg),
 	    TEST(test_repair),
 	    TEST(test_repair_of_devices),
