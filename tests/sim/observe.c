@@ -108,16 +108,25 @@ static bool region_failed(const struct sim *sim, unsigned number, unsigned log, 
 	return false;
 }
 
+/* All its I/O has ended: what it still marks says nothing of a write (hazard A7). */
+static void told_quiet(struct told *told)
+{
+	if (told)
+		told->marked = 0;
+}
+
 void observe_complaint(struct sim *sim, unsigned node, unsigned log, const struct kernel_output *out)
 {
 	struct deed *deed = deed_add(sim, DEED_COMPLAINT, node, log);
-	const struct told *told;
+	struct told *told;
 
 	deed->complaint = out->complaint.kind;
 	deed->type = (uint8_t)out->complaint.request;
 	deed->region = (unsigned)out->complaint.region;
 	deed->error = out->complaint.error;
 	told = told_find(sim, node, log, out->luid, false);
+	if (out->complaint.request == ULOG_POSTSUSPEND)
+		told_quiet(told);
 	deed->failed = (told && (told->failed >> out->complaint.region & 1)) ||
 		       region_failed(sim, node, log, out->complaint.region);
 }
@@ -210,6 +219,8 @@ void observe_request(struct sim *sim, unsigned number, const struct kernel_outpu
 	}
 	if (out->send.type == ULOG_CLEAR_REGION)
 		told->marked &= ~asked->regions;
+	if (out->send.type == ULOG_POSTSUSPEND)
+		told_quiet(told);
 	asked->marked = told->marked;
 	if (out->send.type == ULOG_DTR)
 		told->used = false;
