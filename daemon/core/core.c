@@ -133,9 +133,18 @@ void core_free(struct core *core)
 	free(core);
 }
 
+static void legs_tick(struct core *core, struct log *log)
+{
+	if (!log->legs_stale || log->legs_busy || log->repairing)
+		return;
+	log->legs_stale = false;
+	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
+}
+
 /* Look after a log until nothing changes any more by itself. Each of these acts only on what is due. */
 static void log_tend(struct core *core, struct log *log)
 {
+	legs_tick(core, log);
 	run_state_mirror(core, log);
 	device_tick(core, log);
 	marks_committed(core, log);

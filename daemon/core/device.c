@@ -29,18 +29,27 @@ void device_fini(struct device *device)
 
 static const struct constructor *device_constructor(const struct log *log)
 {
-	const struct instance *instance;
+	const struct instance *instance = log_resumed_instance(log);
 
 	/* The resumed table names the device; while a resume is under way, the table that is being resumed.
 	 */
+	if (instance)
+		return &instance->constructor;
 	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
-		    instance->state == INSTANCE_SUSPENDING)
+		if (instance->state == INSTANCE_SUSPENDING)
 			return &instance->constructor;
 	TAILQ_FOREACH (instance, &log->instances, entry)
 		if (instance->state == INSTANCE_RESUMING)
 			return &instance->constructor;
 	return NULL;
+}
+
+/* What is open is the log device of a former table. */
+static bool device_moved(const struct log *log)
+{
+	const struct constructor *constructor = device_constructor(log);
+
+	return constructor && (constructor->major != log->device.major || constructor->minor != log->device.minor);
 }
 
 bool device_is_writer(const struct core *core, const struct log *log)
@@ -74,8 +83,8 @@ static void device_read(struct core *core, struct log *log)
 	if (!constructor)
 		return;
 	effect = effect_add_log(core, EFFECT_DEVICE_READ, log);
-	effect->device_read.major = constructor->major;
-	effect->device_read.minor = constructor->minor;
+	effect->device_read.major = log->device.major = constructor->major;
+	effect->device_read.minor = log->device.minor = constructor->minor;
 	effect->device_read.size = log_device_image_bytes(log->shape.region_count, 512);
 	log->device.token = effect->token = core_token(core);
 	log->device.state = DEVICE_READING;
@@ -122,7 +131,7 @@ void device_read_done(struct core *core, struct log *log, const struct event *ev
 	enum log_device_found found;
 	uint64_t regions = 0;
 
-	if (device->stale || !world || world->writer != core->config.node) {
+	if (device->stale || device_moved(log) || !world || world->writer != core->config.node) {
 		device->state = DEVICE_IDLE;
 		device_close(core, log);
 		return;
@@ -361,6 +370,8 @@ static void writer_tick(struct core *core, struct log *log, struct world_log *wo
 	 */
 	if (!world->writer_loaded && device->state == DEVICE_IDLE &&
 	    (device->merged || device->told_number != world->number))
+		device_close(core, log);
+	if (device->state == DEVICE_IDLE && !device->stopped && device_moved(log))
 		device_close(core, log);
 	if (!world->writer_loaded || !device->merged) {
 		device_take_over(core, log, world);

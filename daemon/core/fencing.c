@@ -154,6 +154,7 @@ static void fence_hold(struct core *core)
 	TAILQ_FOREACH (log, &core->logs, entry) {
 		const struct instance *instance;
 
+		wanted = wanted || log_io_in_flight(log);
 		TAILQ_FOREACH (instance, &log->instances, entry)
 			wanted = wanted || (instance->state != INSTANCE_CONSTRUCTED &&
 					    (instance->state != INSTANCE_SUSPENDED ||

@@ -97,13 +97,14 @@ enum device_state { DEVICE_CLOSED, DEVICE_READING, DEVICE_IDLE, DEVICE_WRITING }
 struct device {
 	enum device_state state;
 	uint64_t token;
+	uint32_t major, minor; /* what is open */
 	uint32_t block_bytes;
 	bool known;			/* `content` is what the device holds */
 	bool body_written;		/* not known, but all is written except the first sector */
 	uint8_t head[512];		/* the first sector as it was read */
 	bool failed;			/* WRITER_FAILED is to be sent */
 	bool stale;			/* a read under way was for a former holder of the role */
-	bool stopped;			/* handing over: no further writes */
+	bool stopped;			/* handing over, or its table went: no further writes */
 	bool merged;			/* the content was told to the cluster */
 	uint32_t told_number;		/* of the log in the replicated state that it is being told for */
 	struct region_set content;	/* dirty bits as they are, or will be after the write under way */
@@ -154,6 +155,7 @@ struct log {
 	/* Legs: one flush at a time serves clears and sync bits. */
 	bool legs_busy;
 	uint64_t legs_token, legs_retry_ns;
+	bool legs_stale;     /* those that are open may be of a table that went without a word */
 	bool give_up_all;    /* a suspend wants every lingering mark cleared now */
 	bool legs_failed;    /* the last flush failed */
 	bool flush_due;	     /* a suspend has begun, and no flush since */
@@ -338,7 +340,9 @@ struct instance *instance_add(struct core *core, struct log *log, luid_t luid);
 struct instance *log_resumed_instance(const struct log *log);
 bool log_table_live(const struct log *log);			 /* resumed, or a suspend is still at work */
 bool log_active(const struct core *core, const struct log *log); /* ready, active, and the log is open */
+bool log_io_in_flight(const struct log *log);			 /* a write of the log device, or a copy */
 bool log_holds(const struct log *log, region_t region);
+void log_legs_forget(struct core *core, struct log *log);
 void instance_destroy(struct core *core, struct log *log, struct instance *instance);
 
 /* kernel.c: requests and their answers. */
@@ -427,7 +431,7 @@ void view_fill_hello(const struct core *core, struct record_hello *hello);
 bool view_has(const struct core *core, node_id_t node);
 
 /* join.c: checkpoint in and out, speeches. */
-bool join_io_in_flight(const struct core *core); /* a write of the log device, or a copy */
+bool join_io_in_flight(const struct core *core);
 void join_reset(struct core *core);
 void join_start_loading(struct core *core);
 void join_start_speaking(struct core *core);

@@ -53,7 +53,7 @@ bool join_io_in_flight(const struct core *core)
 	const struct log *log;
 
 	TAILQ_FOREACH (log, &core->logs, entry)
-		if (log->device.state == DEVICE_WRITING || log->repairing)
+		if (log_io_in_flight(log))
 			return true;
 	return false;
 }

@@ -182,6 +182,9 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 			region_set_intersect(&told, &log->unsynced);
 		run_state_replace(core, log, RUN_UNSYNCED, &log->unsynced, &told);
 		region_set_fini(&told);
+		if (log_table_live(log)) /* its POSTSUSPEND was lost */
+			log_legs_forget(core, log);
+		log->device.stopped = log->device.stopped && log->device.state == DEVICE_CLOSED;
 		instance->old = instance->old || known->old;
 		instance->known = true;
 		instance->state = INSTANCE_RESUMED;

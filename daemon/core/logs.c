@@ -121,8 +121,8 @@ static void log_free(struct core *core, struct log *log)
 
 void log_reap(struct core *core, struct log *log)
 {
-	if (!TAILQ_EMPTY(&log->instances) || log->device.state == DEVICE_READING ||
-	    log->device.state == DEVICE_WRITING || log->legs_busy || log->repairing)
+	if (!TAILQ_EMPTY(&log->instances) || log->device.state == DEVICE_READING || log_io_in_flight(log) ||
+	    log->legs_busy)
 		return;
 	if (log->device.state == DEVICE_IDLE)
 		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
@@ -201,13 +201,18 @@ struct instance *log_resumed_instance(const struct log *log)
 	return NULL;
 }
 
+static bool instance_live(const struct instance *instance)
+{
+	return instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
+	       instance->state == INSTANCE_SUSPENDING;
+}
+
 bool log_table_live(const struct log *log)
 {
 	const struct instance *instance;
 
 	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
-		    instance->state == INSTANCE_SUSPENDING)
+		if (instance_live(instance))
 			return true;
 	return false;
 }
@@ -219,6 +224,18 @@ bool log_active(const struct core *core, const struct log *log)
 	return world && core->active && world->phase == LOG_OPEN;
 }
 
+bool log_io_in_flight(const struct log *log)
+{
+	return log->device.state == DEVICE_WRITING || log->repairing;
+}
+
+/* Closed as soon as nothing uses them, and opened by the next who needs them. */
+void log_legs_forget(struct core *core, struct log *log)
+{
+	log->legs_stale = true;
+	log_poke(core, log);
+}
+
 bool log_holds(const struct log *log, region_t region)
 {
 	const struct instance *instance;
@@ -227,6 +244,21 @@ bool log_holds(const struct log *log, region_t region)
 		if (region_set_contains(&instance->held, region))
 			return true;
 	return false;
+}
+
+/* Its POSTSUSPEND was lost, or it runs in this daemon's belief alone. What it has in flight ends first: until then
+ * nothing of the log is sent, and no further write begins (hazard A14, log_tells() of send.c). */
+static void instance_ran(struct core *core, struct log *log, const struct instance *instance)
+{
+	const struct instance *it;
+
+	if (!instance_live(instance))
+		return;
+	log_legs_forget(core, log);
+	TAILQ_FOREACH (it, &log->instances, entry)
+		if (it != instance && instance_live(it))
+			return;
+	log->device.stopped = log->device.stopped || log->device.state == DEVICE_WRITING;
 }
 
 void instance_destroy(struct core *core, struct log *log, struct instance *instance)
@@ -252,6 +284,7 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 	marks_abandon(core, log, &instance->leftover);
 	recovery_work_end(core, log, instance);
 	suspend_forget(log, instance);
+	instance_ran(core, log, instance);
 	run_state_forget(core, log, instance->luid);
 	region_set_fini(&instance->held);
 	region_set_fini(&instance->leftover);

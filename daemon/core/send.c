@@ -98,15 +98,26 @@ static void put_stream(struct core *core, struct bytes_writer *writer)
 	free(stream);
 }
 
+/* A table went with a write of the log device, or a copy, in flight: the others hear of it when that has ended. */
+static bool log_tells(struct core *core, const char *uuid)
+{
+	const struct log *log = log_find(core, uuid);
+
+	return !log || log_table_live(log) || !log_io_in_flight(log);
+}
+
 /* Records wait in `out` in the order they were made; those of a log that the cluster does not know any more
  * go. */
 static void put_outgoing(struct core *core, struct bytes_writer *writer)
 {
-	struct outgoing *outgoing;
+	struct outgoing *outgoing, *next;
 
-	while ((outgoing = TAILQ_FIRST(&core->out)) && !writer_full(writer)) {
+	for (outgoing = TAILQ_FIRST(&core->out); outgoing && !writer_full(writer); outgoing = next) {
 		const struct world_log *world = NULL;
 
+		next = TAILQ_NEXT(outgoing, entry);
+		if (outgoing->uuid[0] && !log_tells(core, outgoing->uuid))
+			continue;
 		if (outgoing->uuid[0] && outgoing->record.type != RECORD_RESUME) {
 			world = world_log_find(&core->world, outgoing->uuid);
 			if (!world) {

@@ -102,7 +102,9 @@ static void suspend_finish(struct core *core, struct log *log, struct instance *
 	instance->suspend_step = SUSPEND_DONE;
 	recovery_work_end(core, log, instance);
 	hand_over_end(log);
-	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
+	/* Another table that runs has opened its own since. */
+	if (!log_other_running(log, instance))
+		effect_add_log(core, EFFECT_LEGS_CLOSE, log);
 	run_state_meta(core, log);
 	waiting_reply_all(core, log, instance->luid, ULOG_POSTSUSPEND, 0);
 }

@@ -28,6 +28,7 @@ struct answer {
 static void device_read(struct small_cluster *cluster, node_id_t node, const struct effect *effect,
 			struct answer *answer)
 {
+	cluster->nodes[node].device_minor = effect->device_read.minor;
 	answer->event.type = EVENT_DEVICE_READ;
 	answer->event.io.error = cluster->nodes[node].device_broken ? -EIO : 0;
 	answer->event.io.size = effect->device_read.size;
@@ -162,6 +163,7 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			answer->event.legs.handles_errors = !cluster->ignores_errors;
 			count++;
 			break;
+		case EFFECT_LEGS_CLOSE: self->legs_closes++; break;
 		case EFFECT_WAKE: self->wakes++; break;
 		case EFFECT_RUN_META:
 		case EFFECT_RUN_BITS:
@@ -180,6 +182,8 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			break;
 		default: break;
 		}
+		if (self->slow && (effect->type == EFFECT_DEVICE_WRITE || effect->type == EFFECT_REPAIR))
+			self->slow_end = answers[--count].event;
 	}
 	for (size_t i = 0; i < count; i++)
 		step(cluster, node, &answers[i].event);
@@ -331,6 +335,13 @@ void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char
 			      .control = {.command = CONTROL_REPAIR_RATE, .uuid = uuid, .rate = rate}};
 
 	step(cluster, node, &event);
+	small_settle(cluster);
+}
+
+void small_io_end(struct small_cluster *cluster, node_id_t node)
+{
+	cluster->nodes[node].slow = false;
+	step(cluster, node, &cluster->nodes[node].slow_end);
 	small_settle(cluster);
 }
 

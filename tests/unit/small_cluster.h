@@ -42,7 +42,10 @@ struct small_node {
 	bool in_view, in_ring, device_broken, legs_broken;
 	bool stopped; /* the last answer to CONTROL_STOP* */
 	char stopped_text[1024]; /* why, or why not */
-	unsigned wakes, legs_flushes, repairs;
+	unsigned wakes, legs_flushes, repairs, legs_closes;
+	uint32_t device_minor; /* of the log device that was read last */
+	bool slow;	       /* a write of the log device, or a copy, takes until small_io_end() */
+	struct event slow_end;
 	struct small_reply replies[SMALL_REPLIES_MAX];
 	unsigned reply_count;
 };
@@ -97,6 +100,9 @@ uint64_t small_reply_u64(const struct small_cluster *cluster, node_id_t node, ui
 
 /* Device-mapper says that no table of the log is left on the node. */
 void small_no_tables(struct small_cluster *cluster, node_id_t node);
+
+/* What is slow is over. */
+void small_io_end(struct small_cluster *cluster, node_id_t node);
 
 /* A command of the administrator on a node. The answer to CONTROL_STOP* is in `stopped` of the node. */
 void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char *uuid, uint64_t rate);

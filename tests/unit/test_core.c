@@ -699,6 +699,98 @@ static void test_inactive_table_that_went_unheard(void **state)
 	cluster_free(cluster);
 }
 
+static node_id_t writer_of(const struct small_cluster *cluster, node_id_t node)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+	node_id_t writer = status->log_count ? status->logs[0].writer : NODE_NONE;
+
+	core_status_free(status);
+	return writer;
+}
+
+static node_id_t recoverer_of(const struct small_cluster *cluster, node_id_t node)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+	node_id_t recoverer = status->log_count ? status->logs[0].recoverer : NODE_NONE;
+
+	core_status_free(status);
+	return recoverer;
+}
+
+/* The POSTSUSPEND of the writer was lost, and its table goes under a write of the log device: nobody else writes there
+ * before that write has ended (hazards A14, B3). */
+static void test_table_goes_under_a_device_write(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	assert_int_equal(writer_of(cluster, 2), 1);
+	cluster->nodes[1].slow = true;
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 3);
+	assert_waits(cluster, 2, small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	assert_int_equal(writer_of(cluster, 2), 1);
+	small_io_end(cluster, 1);
+	assert_int_equal(writer_of(cluster, 2), 2);
+	assert_false(device_clean(cluster, 3));
+	cluster_free(cluster);
+}
+
+/* The same under a copy: the next recoverer copies, and others write, when it has ended. */
+static void test_table_goes_under_a_repair(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+	uint32_t flush;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, CORE_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 3, ULOG_MARK_REGION, 300, 7);
+	assert_answered(cluster, 3, small_request(cluster, 3, ULOG_FLUSH, 300, NULL, 0));
+	cluster->nodes[1].slow = true;
+	small_leave(cluster, 3, true);
+	small_settle(cluster);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 7);
+	flush = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	assert_waits(cluster, 2, flush);
+	assert_int_equal(recoverer_of(cluster, 2), 1);
+	small_io_end(cluster, 1);
+	assert_answered(cluster, 2, flush);
+	assert_int_equal(recoverer_of(cluster, 2), 2);
+	cluster_free(cluster);
+}
+
+/* A reload whose POSTSUSPEND was lost, to a table with another log device and perhaps other legs. */
+static void test_next_table_has_its_own_devices(void **state)
+{
+	static const char other_device[] = "65536 clustered-disk 7:2 1024";
+	struct small_cluster *cluster = cluster_new(1);
+	unsigned closes;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 3);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	assert_int_equal(cluster->nodes[1].device_minor, 1);
+	closes = cluster->nodes[1].legs_closes;
+	activate(cluster, 1, 101, other_device);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	assert_true(cluster->nodes[1].legs_closes > closes);
+	small_region(cluster, 1, ULOG_MARK_REGION, 101, 4);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
+	assert_int_equal(cluster->nodes[1].device_minor, 2);
+	assert_false(device_clean(cluster, 3));
+	assert_false(device_clean(cluster, 4));
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -726,6 +818,9 @@ int main(void)
 		cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 		cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
 		cmocka_unit_test(test_inactive_table_that_went_unheard),
+		cmocka_unit_test(test_table_goes_under_a_device_write),
+		cmocka_unit_test(test_table_goes_under_a_repair),
+		cmocka_unit_test(test_next_table_has_its_own_devices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
