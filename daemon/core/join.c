@@ -132,6 +132,15 @@ void join_checkpoint_received(struct core *core, const struct bytes_writer *cont
 	join_start_speaking(core);
 }
 
+/* Marks of a former table, and what else is left of it, may lie behind the end of a mirror that shrank. */
+static void speech_clip(struct speech *speech)
+{
+	struct region_set *const sets[] = {&speech->unsynced, &speech->marks, &speech->ghosts, &speech->failed};
+
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+		region_set_truncate(sets[i], speech->shape.region_count);
+}
+
 static void speak_log(struct core *core, struct log *log)
 {
 	struct bytes_writer content;
@@ -161,6 +170,7 @@ static void speak_log(struct core *core, struct log *log)
 		region_set_copy(&speech.failed, &log->failed);
 		region_set_move(&speech.marks, &log->pending);
 		region_set_copy(&log->announced, &speech.marks);
+		speech_clip(&speech);
 		speech.batch = ++log->batch_sent;
 		for (unsigned i = 0; i < log->former_count; i++, speech.former_count++) {
 			speech.former[i].node = log->former[i].node;

@@ -791,6 +791,32 @@ static void test_next_table_has_its_own_devices(void **state)
 	cluster_free(cluster);
 }
 
+/* A mark that could not be cleared lies behind the end of a mirror that shrank: the daemon that starts again speaks of
+ * the regions there are. */
+static void test_restart_after_a_mirror_shrank(void **state)
+{
+	static const char half[] = "32768 clustered-core 1024";
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, REGIONS - 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	cluster->nodes[1].legs_broken = true;
+	small_region(cluster, 1, ULOG_CLEAR_REGION, 100, REGIONS - 1);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	activate(cluster, 1, 101, half);
+	small_region(cluster, 1, ULOG_MARK_REGION, 101, 3);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
+	small_restart(cluster, 1);
+	small_region(cluster, 1, ULOG_MARK_REGION, 101, 4);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS / 2);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -821,6 +847,7 @@ int main(void)
 		cmocka_unit_test(test_table_goes_under_a_device_write),
 		cmocka_unit_test(test_table_goes_under_a_repair),
 		cmocka_unit_test(test_next_table_has_its_own_devices),
+		cmocka_unit_test(test_restart_after_a_mirror_shrank),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
