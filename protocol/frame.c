@@ -226,7 +226,7 @@ enum field {
 
 static const uint16_t record_fields[RECORD_TYPE_END] = {
     [RECORD_READY] = FIELD_FLAG,
-    [RECORD_RESUME] = FIELD_LUID | FIELD_FLAG | FIELD_NAME | FIELD_REGIONS,
+    [RECORD_RESUME] = FIELD_LUID | FIELD_FLAG | FIELD_NAME,
     [RECORD_SUSPENDED] = FIELD_LOG | FIELD_LUID,
     [RECORD_DESTROYED] = FIELD_LOG | FIELD_LUID | FIELD_REGIONS,
     [RECORD_MARK] = FIELD_LOG | FIELD_BATCH | FIELD_REGIONS,
@@ -327,8 +327,7 @@ static int fields_decode(struct bytes_reader *reader, struct record *record)
 			error = shape_decode(reader, &record->shape);
 	}
 	if (!error && fields & FIELD_REGIONS)
-		error = set_decode(reader, &record->regions,
-				   fields & FIELD_NAME ? record->shape.region_count : LOG_REGIONS_MAX);
+		error = set_decode(reader, &record->regions, LOG_REGIONS_MAX);
 	if (!error && fields & FIELD_COMMITS)
 		error = commits_decode(reader, record);
 	return error;

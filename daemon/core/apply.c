@@ -155,11 +155,10 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 }
 
 /* A table of a larger size may still hold marks behind the end of a mirror that shrank: nothing is there to
- * be copied. RESUME brings its own size, which frame_next() has checked. */
+ * be copied. */
 static void record_clip(const struct core *core, struct record *record)
 {
-	const struct world_log *world =
-	    record->type == RECORD_RESUME ? NULL : world_log_by_number(&core->world, record->log);
+	const struct world_log *world = world_log_by_number(&core->world, record->log);
 
 	if (world)
 		region_set_truncate(&record->regions, world->shape.region_count);

@@ -55,10 +55,8 @@ struct instance {
 	luid_t luid;
 	enum instance_state state;
 	struct constructor constructor;
-	struct region_set held; /* the kernel's marks through this table */
-	struct region_set
-	    leftover; /* held through the suspend: ghosts once the RESUME is in the order (hazard A7) */
-	bool known;   /* the replicated state has it, or will have after the frame under way */
+	struct region_set held; /* the kernel's marks through this table; its end is CLEAR or DTR (hazard A7) */
+	bool known; /* the replicated state has it, or will have after the frame under way */
 	bool resume_sent;
 	bool resume_heard;   /* the RESUME came through the order: what the state says of the luid is of this
 				table */

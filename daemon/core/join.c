@@ -162,7 +162,6 @@ static void speak_log(struct core *core, struct log *log)
 		    .old = instance->old,
 		};
 		speech.recovering = speech.recovering || instance->has_work;
-		region_set_union_with(&log->pending, &instance->leftover);
 	}
 	if (speech.instance_count) {
 		region_set_copy(&speech.unsynced, &log->unsynced);

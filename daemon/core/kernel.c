@@ -189,8 +189,6 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		instance->known = true;
 		instance->state = INSTANCE_RESUMED;
 		instance->ran_ns = core->now_ns;
-		run_state_set(core, log, RUN_HELD, instance->luid, &instance->leftover, false);
-		region_set_clear(&instance->leftover);
 		/* What it holds may be known to nobody: its first FLUSH waits until all is dirty. */
 		if (instance->tainted) {
 			marks_adopt(core, log, instance, &self->marks);
@@ -235,11 +233,6 @@ static void resume_send(struct core *core, struct log *log, struct instance *ins
 	record->luid = instance->luid;
 	record->shape = log->shape;
 	record->flag = instance->tainted;
-	/* Held through the suspend: nobody knows how these writes ended (hazard A7). */
-	region_set_union_with(&instance->leftover, &instance->held);
-	region_set_clear(&instance->held);
-	region_set_copy(&record->regions, &instance->leftover);
-	marks_abandon(core, log, &instance->leftover);
 	instance->resume_sent = true;
 	instance->resume_heard = instance->refused = false;
 }

@@ -263,6 +263,7 @@ static void instance_ran(struct core *core, struct log *log, const struct instan
 
 void instance_destroy(struct core *core, struct log *log, struct instance *instance)
 {
+	struct region_set held = {0};
 	struct waiting *waiting, *next;
 
 	for (waiting = TAILQ_FIRST(&log->waitings); waiting; waiting = next) {
@@ -270,24 +271,24 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 		if (waiting->luid == instance->luid)
 			waiting_reply(core, log, waiting, 0);
 	}
-	region_set_union_with(&instance->leftover, &instance->held);
-	region_set_clear(&instance->held);
+	/* Nobody knows how these writes ended (hazard A7). */
+	region_set_move(&held, &instance->held);
 	if (instance->known || instance->resume_sent) {
 		struct record *record = send_add(core, RECORD_DESTROYED, log->uuid);
 
 		if (record) {
 			record->luid = instance->luid;
-			region_set_copy(&record->regions, &instance->leftover);
+			region_set_copy(&record->regions, &held);
 		}
-		run_state_orphans(core, log, &instance->leftover);
+		run_state_orphans(core, log, &held);
 	}
-	marks_abandon(core, log, &instance->leftover);
+	marks_abandon(core, log, &held);
 	recovery_work_end(core, log, instance);
 	suspend_forget(log, instance);
 	instance_ran(core, log, instance);
 	run_state_forget(core, log, instance->luid);
+	region_set_fini(&held);
 	region_set_fini(&instance->held);
-	region_set_fini(&instance->leftover);
 	TAILQ_REMOVE(&log->instances, instance, entry);
 	free(instance);
 	if (!TAILQ_EMPTY(&log->instances))

@@ -320,8 +320,6 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	instance->leaving = 0;
 	/* A new table may reach a device that the old one did not. */
 	participant->device_failed = false;
-	/* Held through a suspend: a failed cache flush leaves no other trace (hazard A7). */
-	ghosts_from(log, &record->regions);
 	if (record->flag) {
 		instance->tainted = instance->old = true;
 		ghosts_all(log);

@@ -568,10 +568,7 @@ static void do_deliver_record(struct play *play)
 	    .region_count = 200,
 	};
 	uint8_t first = take(play), more = take(play);
-	region_set_add_range(&record.regions, first,
-			     record.type == RECORD_RESUME && first + more > 200
-				 ? 200
-				 : first + (uint64_t)more * (who & 64 ? 1000 : 1));
+	region_set_add_range(&record.regions, first, first + (uint64_t)more * (who & 64 ? 1000 : 1));
 	record.commit_count = 1;
 	record.commits[0] = (struct commit_pair){.node = 1 + take(play) % NODES, .batch = take(play)};
 	if (record.type == RECORD_HELLO)

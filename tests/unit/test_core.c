@@ -362,6 +362,32 @@ static void test_flush_of_a_suspended_table(void **state)
 	cluster_free(cluster);
 }
 
+/* Behind a failed cache flush a table clears no mark and goes on to write such a region's default leg alone, also when
+ * it was suspended and resumed (hazard A7): the region is dirty, and copied by nobody, until the table is gone. */
+static void test_held_mark_outlives_the_suspend(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 10000000000);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	small_advance(cluster, 60000000000);
+	assert_false(device_clean(cluster, 7));
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	activate(cluster, 1, 101, DISK_LOG);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	small_advance(cluster, 60000000000);
+	assert_true(device_clean(cluster, 7));
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	cluster_free(cluster);
+}
+
 /* All members are suspended at the same moment: the last to leave has the device clean. */
 static void test_all_leave_at_once(void **state)
 {
@@ -832,6 +858,7 @@ int main(void)
 		cmocka_unit_test(test_reload_two_tables_of_one_log),
 	    cmocka_unit_test(test_marks_go_with_the_last_table),
 	    cmocka_unit_test(test_flush_of_a_suspended_table),
+	    cmocka_unit_test(test_held_mark_outlives_the_suspend),
 		cmocka_unit_test(test_all_leave_at_once),
 		cmocka_unit_test(test_failed_copy_waits_for_the_reload),
 		cmocka_unit_test(test_failed_leg_stays_in_sync_for_others),

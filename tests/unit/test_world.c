@@ -108,24 +108,19 @@ static void test_roles(void **state)
 	world_fini(&world);
 }
 
-/* Held through a suspend, and the log device cannot be read: all is out of sync, and nothing of it a ghost too, or
- * the recoverer's kernel and its daemon would both copy it (guarantee 2). */
+/* Held by a table that went, and then the log device cannot be read: all is out of sync, and nothing of it a ghost too,
+ * or the recoverer's kernel and its daemon would both copy it (guarantee 2). */
 static void test_held_while_the_device_fails(void **state)
 {
 	(void)state;
 	struct world world;
-	struct record record;
 	world_begin(&world);
+	struct world_log *log = resume(&world, 1, 0x1000, &disk_shape);
 
-	record_init(&record);
-	record.type = RECORD_RESUME;
-	record.luid = 0x1000;
-	record.shape = disk_shape;
-	strcpy(record.uuid, "LVM-abc");
-	region_set_add(&record.regions, 0);
-	struct world_log *log = world_apply(&world, 1, &record);
-	record_fini(&record);
+	resume(&world, 2, 0x2000, &disk_shape);
+	say(&world, 2, RECORD_DESTROYED, 0, 1);
 	assert_int_equal(log->phase, LOG_LOADING);
+	assert_true(region_set_contains(&log->ghosts, 0));
 	say(&world, 1, RECORD_WRITER_FAILED, 0, 0);
 	assert_int_equal(log->phase, LOG_OPEN);
 	assert_int_equal(region_set_count(&log->unsynced), 200);
