@@ -20,7 +20,7 @@ static void call_send(struct call *call, bool resent)
 	out->send.seq = call->seq;
 	out->send.version = kernel->config.version;
 	out->send.resent = resent;
-	snprintf(out->send.uuid, sizeof(out->send.uuid), "%s", table->uuid);
+	strcpy(out->send.uuid, table->uuid); /* kernel_load() has checked its length */
 	switch (call->stage) {
 	case CALL_STAGE_REQUEST:
 		out->send.type = call->type;

@@ -89,7 +89,7 @@ static void heap_push(struct sim *sim, struct sim_event *event)
 static struct sim_event *heap_pop(struct sim *sim)
 {
 	struct planned *heap = sim->heap;
-	struct sim_event *top = heap[0].event;
+	const struct planned top = heap[0];
 	const struct planned last = heap[--sim->heap_count];
 	size_t i = 0;
 
@@ -101,13 +101,20 @@ static struct sim_event *heap_pop(struct sim *sim)
 	for (; i && planned_before(&last, &heap[(i - 1) / 2]); i = (i - 1) / 2)
 		heap[i] = heap[(i - 1) / 2];
 	heap[i] = last;
-	return top;
+	top.event->at_ns = top.at_ns; /* of one that is planned more than once */
+	return top.event;
 }
 
 struct sim_event *sim_plan(struct sim *sim, enum sim_event_type type, unsigned node, uint64_t delay_ns)
 {
-	struct sim_event *event = malloc(sizeof(*event)); /* calloc(3) does not use the cache of its thread */
+	struct sim_event *event;
 
+	if (type == SIM_KERNEL_RUN)
+		event = &sim->kernel_runs[node];
+	else if (type == SIM_WORK)
+		event = &sim->works[node];
+	else
+		event = malloc(sizeof(*event)); /* calloc(3) does not use the cache of its thread */
 	if (!event)
 		abort();
 	*event = (struct sim_event){
@@ -118,6 +125,8 @@ struct sim_event *sim_plan(struct sim *sim, enum sim_event_type type, unsigned n
 
 void sim_event_free(struct sim_event *event)
 {
+	if (event->type == SIM_KERNEL_RUN || event->type == SIM_WORK)
+		return;
 	if (event->input) {
 		free(event->input->bytes);
 		free(event->input);

@@ -358,6 +358,8 @@ struct sim {
 	uint64_t random[4];
 	uint64_t now_ns, order, steps;
 	struct planned *heap;
+	/* Most events, which say no more than this; planned more than once at a time. */
+	struct sim_event kernel_runs[SIM_NODES + 1], works[SIM_NODES + 1];
 	size_t heap_count, heap_room;
 	unsigned node_count;
 	struct sim_node nodes[SIM_NODES + 1]; /* by id, from 1 */
