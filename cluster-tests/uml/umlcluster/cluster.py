@@ -18,6 +18,8 @@ NETWORK = "10.77.0."
 # Disks of a node by their role; user-mode-linux has eight at most. The last one is the node's own and never used.
 DISK_NAMES = ("leg0", "leg1", "log", "spare")
 PROGRAMS = ("mirrorlogd", "mirrorlogctl")
+# A daemon that speaks the next version of the protocol, too; not every build has one.
+PROGRAM_NEXT = "mirrorlogd-1-2"
 UBD_MAJOR = 98
 UBD_MINORS = 16
 POLL_SECONDS = 0.05
@@ -98,13 +100,15 @@ def machine_check():
 
 def programs_copy(build_dir, where):
     """Copies the built programs: a build that goes on beside a test must not change what runs in it."""
-    for name in PROGRAMS:
+    for name in (*PROGRAMS, PROGRAM_NEXT):
         for top, _, files in os.walk(build_dir):
             path = os.path.join(top, name)
             if name in files and os.access(path, os.X_OK):
                 shutil.copy2(path, where)
                 break
         else:
+            if name == PROGRAM_NEXT:
+                continue
             raise SetupError(f"{name} not found under {build_dir}: build first (meson compile -C {build_dir})")
 
 

@@ -5,6 +5,7 @@ import json
 import signal
 import time
 
+from .cluster import PROGRAMS
 from .guest import BUILD
 from .node import CommandError
 from .sandbox import SetupError
@@ -18,12 +19,13 @@ class Daemon:
 
     def __init__(self, node, cluster_kind="corosync", fencing="assume", options=()):
         self.node = node
+        self.program = PROGRAMS[0]
         self._options = [f"--cluster={cluster_kind}", f"--fencing={fencing}", *options]
         self._command = None
         self._logs = []
 
     def start(self):
-        argv = [f"{BUILD}/mirrorlogd", "-D", f"--run-dir={RUN_DIR}", f"--pidfile={RUN_DIR}.pid", *self._options]
+        argv = [f"{BUILD}/{self.program}", "-D", f"--run-dir={RUN_DIR}", f"--pidfile={RUN_DIR}.pid", *self._options]
         # What a sanitizer finds ends up in the log; leaks at the end of a killed process say nothing.
         env = {"ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
         self._command = self.node.start(*argv, env=env)

@@ -11,7 +11,7 @@ import time
 
 from . import checks
 from .checks import CheckError
-from .cluster import on_each
+from .cluster import PROGRAM_NEXT, PROGRAMS, on_each
 from .daemon import Daemon, daemons_start
 from .load import PROGRESS_SECONDS, WriterLoad
 from .mirror import BreakableMirror
@@ -23,6 +23,7 @@ RESYNC_SECONDS = 240
 POLL_SECONDS = 0.05
 THINK_MS = 25  # a load that leaves the processors time for all else, such as nodes that boot
 FIO_SLICE = 1
+LOG_DELAY_MS = 1000
 LOAD_SECONDS = 7 * 86400  # it is ended
 
 # What a kernel may say of a fault of its own node.
@@ -475,6 +476,67 @@ class Driver:
     def daemons_killed_everywhere(self):
         self._daemons_kill(3)
 
+    def daemon_crash_loop(self):
+        """Killed again and again while it starts. A death between the CTR and the RESUME of a reconnect leaves a table
+        that may write unmarked until it is loaded anew (hazard A2)."""
+        victims = self._victims(1)
+        daemon = self.daemons[victims[0]]
+        for _ in range(self.chance.randrange(2, 6)):
+            daemon.kill()
+            daemon.start()
+            self._pause_random(0, 1)
+        daemon.ready_wait()
+        self._reload(victims)
+        self.round.ready_at(time.time(), self.nodes)
+        self.round.allowed = f"{DAEMON_GONE}|{LOG_BROKEN}"
+
+    def daemon_told_to_stop(self):
+        """SIGTERM with an active mirror: it stays and says why. Told again, it goes; the next one goes on."""
+        victims = self._victims(1)
+        daemon = self.daemons[victims[0]]
+        said = len(daemon.log())
+        daemon.signal(signal.SIGTERM)
+        deadline = time.monotonic() + PROGRESS_SECONDS
+        while "not stopping: " not in (text := daemon.log()[said:]):
+            if not daemon.running() or time.monotonic() > deadline:
+                raise CheckError(f"{daemon.node.name}: told to stop with an active mirror, its daemon said: {text}")
+            time.sleep(POLL_SECONDS)
+        self.load.progress_wait(self.nodes)
+        if (status := daemon.stop()) != 0:
+            raise CheckError(f"{daemon.node.name}: told to stop twice, its daemon ended with {status}")
+        checks.check_dirt_known(self.mirror)
+        daemon.start()
+        daemon.ready_wait()
+        self.round.ready_at(time.time(), victims)
+        self.round.allowed = DAEMON_GONE
+
+    def _daemons_upgrade(self, wait):
+        """Each daemon is replaced by one that speaks another range of versions of the protocol, there and back."""
+        self.round.victims = list(self.nodes)
+        nodes = self.chance.sample(self.nodes, len(self.nodes))
+        program = PROGRAMS[0] if self.daemons[nodes[0]].program == PROGRAM_NEXT else PROGRAM_NEXT
+        if not wait:
+            for node in nodes:
+                self.daemons[node].kill()
+        for node in nodes:
+            if wait:
+                self.daemons[node].kill()
+            self.daemons[node].program = program
+            self.daemons[node].start()
+            if wait:
+                self.daemons[node].ready_wait()
+                self.load.progress_wait(self.nodes)
+        for node in nodes:
+            self.daemons[node].ready_wait()
+        self.round.ready_at(time.time(), self.nodes)
+        self.round.allowed = DAEMON_GONE
+
+    def daemons_upgraded_in_turn(self):
+        self._daemons_upgrade(wait=True)
+
+    def daemons_upgraded_at_once(self):
+        self._daemons_upgrade(wait=False)
+
     def daemon_stopped(self):
         """Alive for corosync, but does not run for a while."""
         victims = self._victims(1)
@@ -520,6 +582,45 @@ class Driver:
         self._reload(self.nodes)
         self.round.ready_at(time.time(), self.nodes)
         self.round.allowed = LOG_BROKEN
+
+    def log_slow(self):
+        """The log device takes a second at each node: nothing fails, nobody asks again."""
+        self.round.victims = list(self.nodes)
+        for node in self.nodes:
+            self.mirror.layer_slow(node, "log", LOG_DELAY_MS)
+        self.load.progress_wait(self.nodes)
+        checks.check_dirt_known(self.mirror)
+        for node in self.nodes:
+            self.mirror.layer_mend(node, "log")
+        self.round.ready_at(time.time(), self.nodes)
+
+    def log_hangs_at_writer(self):
+        """What the writer writes to the log device does not end for a while: all wait, and go on with it."""
+        writer = self._writer()
+        self.round.victims = [writer]
+        self.mirror.layer_hang(writer, "log")
+        self._pause_random(1, 6)
+        checks.check_dirt_known(self.mirror)
+        self.mirror.layer_mend(writer, "log")
+        self.round.ready_at(time.time(), self.nodes)
+        self.round.allowed = ASKED_AGAIN
+
+    def log_hangs_and_daemon_killed(self):
+        """The daemon of a write that hangs is killed, and cannot end; the next one is there before it has."""
+        writer = self._writer()
+        self.round.victims = [writer]
+        self.mirror.layer_hang(writer, "log")
+        self._pause_random(1, 3)
+        daemon = self.daemons[writer]
+        daemon.signal(signal.SIGKILL)
+        self._pause_random(0, 1)
+        daemon.start()
+        self._pause_random(0.5, 3)
+        checks.check_dirt_known(self.mirror)
+        self.mirror.layer_mend(writer, "log")
+        daemon.ready_wait()
+        self.round.ready_at(time.time(), self.nodes)
+        self.round.allowed = DAEMON_GONE
 
     def leg_broken(self):
         """One node loses a leg: its writes are held until its table is loaded again, the others go on."""
@@ -588,7 +689,10 @@ Driver.KINDS = {
         Driver.node_paused_long, Driver.node_paused_and_fenced, Driver.partition_minority, Driver.partition_fenced,
         Driver.partition_all, Driver.partition_flapping, Driver.corosync_killed, Driver.corosync_killed_everywhere,
         Driver.daemon_killed, Driver.daemons_killed, Driver.daemons_killed_everywhere, Driver.daemon_stopped,
-        Driver.daemon_and_node_killed, Driver.log_broken_at_writer, Driver.log_broken_everywhere, Driver.leg_broken,
+        Driver.daemon_and_node_killed, Driver.daemon_crash_loop, Driver.daemon_told_to_stop,
+        Driver.daemons_upgraded_in_turn, Driver.daemons_upgraded_at_once, Driver.log_broken_at_writer,
+        Driver.log_broken_everywhere, Driver.log_slow, Driver.log_hangs_at_writer, Driver.log_hangs_and_daemon_killed,
+        Driver.leg_broken,
         Driver.leg_broken_everywhere, Driver.table_reloaded, Driver.tables_reloaded_together,
     )
 }  # fmt: skip

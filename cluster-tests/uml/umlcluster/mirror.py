@@ -240,5 +240,14 @@ class BreakableMirror(Mirror):
         size = os.stat(self.cluster.disk_path(name)).st_size // SECTOR_BYTES
         self._layer_replace(node, name, f"0 {size} error")
 
+    def layer_slow(self, node, name, delay_ms):
+        """Requests to that disk are good, but take so long."""
+        disk, size = Cluster.disk_number(name), os.stat(self.cluster.disk_path(name)).st_size // SECTOR_BYTES
+        self._layer_replace(node, name, f"0 {size} delay {disk} 0 {delay_ms}")
+
+    def layer_hang(self, node, name):
+        """Requests to that disk do not end, and who made them cannot be killed, until layer_mend()."""
+        node.run("dmsetup", "suspend", "--noflush", "--nolockfs", f"{self.name}-{name}")
+
     def layer_mend(self, node, name):
         self._layer_replace(node, name, self._layer_table(name))
