@@ -398,6 +398,64 @@ def repair_throttled(context):
     lab.end_check()
 
 
+@test
+def repair_goes_on(context):
+    """A dead node's regions are repaired under writes to these very regions, whoever joins, leaves or dies meanwhile: a
+    joiner, a new writer of the log device, and the death of the repairer. No kernel is given a region to copy."""
+    lab = context.lab(5, leg_delay_us=SLOW_LEGS_US, regions=64)
+    joiner, first = 5, [1, 2, 3, 4]
+    lab.start()
+    lab.activate(first)
+    lab.sync_wait(first)
+    started = {i: lab.load_start(ENDLESS_SECONDS, nodes=[i], rate=250, depth=16) for i in first}
+    lab.writes_go_on(first, 60, "writes before the kill")
+
+    def ghosts(node):
+        return lab.log_status(node).get("ghost_regions", 0)
+
+    def die(victim, witness):
+        lab.node_kill(victim)
+        alive = [i for i in lab.alive() if i != victim]
+        lab.detection_wait(alive, len(alive))
+        lab.fence([victim], [witness])
+
+    log = lab.log_status(1)
+    victim = context.random.choice([i for i in first if i not in (log["writer"], log["recoverer"])])
+    for i in lab.alive():
+        lab.ctl(lab.cluster[i], "repair", "throttle", "--all", str(lab.region_bytes))
+    copied = {i: lab.kernels[i].info(MIRROR)["recoveries"] for i in first}
+    die(victim, log["writer"])
+    poll(lambda: ghosts(log["writer"]) > 0, 60, "the dead node leaves regions to repair")
+    lab.activate([joiner])
+    started[joiner] = lab.load_start(ENDLESS_SECONDS, nodes=[joiner], rate=250, depth=16)
+    lab.writes_go_on([joiner], 60, "the joiner writes")
+
+    leaver = lab.writer()
+    lab.load_end(started.pop(leaver))
+    poll(lambda: lab.kernels[leaver].info(MIRROR)["in_flight"] == 0, 60, f"n{leaver}: I/O ends")
+    lab.deactivate([leaver])
+    poll(lambda: lab.log_status(joiner).get("writer") not in (0, leaver), 60, "another writer")
+
+    repairer = poll(lambda: lab.log_status(joiner)["recoverer"], 60, "a repairer")
+    witness = next(i for i in lab.alive() if i not in (leaver, repairer))
+    left = ghosts(joiner)
+    check(left > 0, "all was repaired before the repairer died")
+    die(repairer, witness)
+    lab.writes_go_on([witness], BEFORE_RESEND_SECONDS, "writes after the repairer's death")
+    for i in lab.alive():
+        lab.ctl(lab.cluster[i], "repair", "throttle", "--all", "0")
+    poll(lambda: ghosts(witness) == 0, 60, "all is repaired, under writes")
+    context.note(f"{left} regions left when the repairer died")
+    lab.load_end([one for i, loads in started.items() if i in lab.kernels for one in loads])
+    members = [i for i in lab.alive() if i != leaver]
+    for i in members:
+        count = lab.kernels[i].info(MIRROR)["recoveries"] - copied.get(i, 0)
+        check(count == 0, f"n{i}: the kernel was given {count} regions to copy")
+    lab.clean_wait()
+    lab.legs_equal_check("repaired")
+    lab.end_check(members)
+
+
 def _node_kill(context, victims, nodes=3, **options):
     lab = context.lab(nodes, leg_delay_us=SLOW_LEGS_US, **options)
     lab.start()
@@ -448,8 +506,14 @@ def node_kill(context):
 
 @test
 def node_kill_core_log(context):
-    """With --fencing=assume: corosync's word is enough."""
-    lab = _node_kill(context, [context.random.choice([1, 2, 3])], log="core", fencing="assume")
+    """With --fencing=assume: corosync's word is enough, and each daemon says aloud what that means."""
+    victim = context.random.choice([1, 2, 3])
+    lab = _node_kill(context, [victim], log="core", fencing="assume")
+    said = {i: lab.cluster[i].processes["daemon"].log_text() for i in lab.alive()}
+    for i, text in said.items():
+        check("--fencing=assume: a node that leaves corosync is taken for dead" in text, f"n{i}: {text[:800]}")
+    check(any(f"node {victim} is taken for dead because corosync lost it" in text for text in said.values()),
+          f"nobody says that node {victim} is taken for dead")
     lab.end_check()
 
 
