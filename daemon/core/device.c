@@ -75,6 +75,12 @@ void device_close(struct core *core, struct log *log)
 	device_init(&log->device);
 }
 
+/* Of the log in the replicated state: it is another one before the RESUME that makes it so is answered here. */
+static uint64_t region_count(const struct core *core, const struct log *log)
+{
+	return log_world(core, log)->shape.region_count;
+}
+
 static void device_read(struct core *core, struct log *log)
 {
 	const struct constructor *constructor = device_constructor(log);
@@ -85,7 +91,7 @@ static void device_read(struct core *core, struct log *log)
 	effect = effect_add_log(core, EFFECT_DEVICE_READ, log);
 	effect->device_read.major = log->device.major = constructor->major;
 	effect->device_read.minor = log->device.minor = constructor->minor;
-	effect->device_read.size = log_device_image_bytes(log->shape.region_count, 512);
+	effect->device_read.size = log_device_image_bytes(region_count(core, log), 512);
 	log->device.token = effect->token = core_token(core);
 	log->device.state = DEVICE_READING;
 }
@@ -263,7 +269,7 @@ static uint8_t *write_extents(struct core *core, struct log *log, const struct r
 		}
 		extents[count] =
 		    (struct device_extent){.offset_bytes = first * block_bytes, .size_bytes = size};
-		log_device_encode(first * block_bytes, size, log->shape.region_count, &log->device.content,
+		log_device_encode(first * block_bytes, size, region_count(core, log), &log->device.content,
 				  data + at);
 		at += size;
 	}
@@ -290,7 +296,7 @@ static void device_write_body(struct core *core, struct log *log)
 
 	log->device.body_written = true;
 	region_set_add_range(&blocks, 0,
-			     log_device_image_bytes(log->shape.region_count, log->device.block_bytes) /
+			     log_device_image_bytes(region_count(core, log), log->device.block_bytes) /
 				 log->device.block_bytes);
 	memcpy(write_extents(core, log, &blocks), log->device.head, sizeof(log->device.head));
 	region_set_clear(&log->device.dirty_blocks);

@@ -162,6 +162,19 @@ static void reconnect_close(struct core *core, struct log *log, struct instance 
 		run_state_meta(core, log);
 }
 
+static void shape_of(const struct constructor *constructor, struct log_shape *ret_shape)
+{
+	*ret_shape = (struct log_shape){
+	    .disk = constructor->disk,
+	    .sync_mode = constructor->sync_mode == SYNC_NOSYNC	? SHAPE_NOSYNC
+			 : constructor->sync_mode == SYNC_FORCE ? SHAPE_SYNC
+								: SHAPE_DEFAULT,
+	    .length_sectors = constructor->length_sectors,
+	    .region_size_sectors = constructor->region_size_sectors,
+	    .region_count = constructor->region_count,
+	};
+}
+
 static void resume_answer(struct core *core, struct log *log, struct instance *instance)
 {
 	const struct world_log *world = log_world(core, log);
@@ -175,6 +188,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 	if (known && known->resumed && world->phase == LOG_OPEN) {
 		struct region_set told = {0};
 
+		shape_of(&instance->constructor, &log->shape);
 		region_set_copy(&told, &world->unsynced);
 		region_set_union_with(&told, &world->failed);
 		/* What this very table was told IN_SYNC 1 for stays so (hazard A3). */
@@ -231,7 +245,7 @@ static void resume_send(struct core *core, struct log *log, struct instance *ins
 		return;
 	memcpy(record->uuid, log->uuid, sizeof(record->uuid));
 	record->luid = instance->luid;
-	record->shape = log->shape;
+	shape_of(&instance->constructor, &record->shape);
 	record->flag = instance->tainted;
 	instance->resume_sent = true;
 	instance->resume_heard = instance->refused = false;
@@ -300,25 +314,12 @@ void kernel_answer_waiting(struct core *core, struct log *log)
 /* --- life of a table
  * ------------------------------------------------------------------------------------------- */
 
-static void shape_of(const struct constructor *constructor, struct log_shape *ret_shape)
-{
-	*ret_shape = (struct log_shape){
-	    .disk = constructor->disk,
-	    .sync_mode = constructor->sync_mode == SYNC_NOSYNC	? SHAPE_NOSYNC
-			 : constructor->sync_mode == SYNC_FORCE ? SHAPE_SYNC
-								: SHAPE_DEFAULT,
-	    .length_sectors = constructor->length_sectors,
-	    .region_size_sectors = constructor->region_size_sectors,
-	    .region_count = constructor->region_count,
-	};
-}
-
-static bool log_table_resuming(const struct log *log)
+static bool log_table_known(const struct log *log)
 {
 	const struct instance *instance;
 
 	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->state == INSTANCE_RESUMING)
+		if (instance->known)
 			return true;
 	return false;
 }
@@ -339,8 +340,9 @@ static struct instance *ctr_new_instance(struct core *core, const struct ulog_re
 	if (!instance)
 		return NULL;
 	instance->constructor = *constructor;
-	/* The shape in use is that of the table in use; it changes when another is resumed. */
-	if (!log_table_live(log) && !log_table_resuming(log))
+	/* The shape in use is that of the table resumed last: what this node knows, and would speak of, is of that
+	 * size. It changes when another is resumed. */
+	if (!log_table_known(log))
 		shape_of(constructor, &log->shape);
 	return instance;
 }
@@ -427,7 +429,6 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 	instance->resume_sent = instance->resume_heard = false;
 	instance->replaced_until_ns = 0;
 	recovery_work_end(core, log, instance);
-	shape_of(&instance->constructor, &log->shape);
 	log_poke(core, log);
 }
 

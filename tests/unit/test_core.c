@@ -843,6 +843,27 @@ static void test_restart_after_a_mirror_shrank(void **state)
 	cluster_free(cluster);
 }
 
+/* A table of another size is loaded, and waits to be resumed, when the only daemon starts again: what it speaks of is the
+ * size that was in use, so that what the mirror grows by is out of sync. */
+static void test_restart_before_a_mirror_grows(void **state)
+{
+	static const char half[] = "32768 clustered-core 1024", terminated[] = CORE_LOG;
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, half);
+	recover_all(cluster, 1, 100);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, CORE_LOG, strlen(CORE_LOG)));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, terminated, sizeof(terminated)));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	small_restart(cluster, 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS / 2);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -875,6 +896,7 @@ int main(void)
 		cmocka_unit_test(test_table_goes_under_a_repair),
 		cmocka_unit_test(test_next_table_has_its_own_devices),
 		cmocka_unit_test(test_restart_after_a_mirror_shrank),
+		cmocka_unit_test(test_restart_before_a_mirror_grows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
