@@ -77,6 +77,8 @@ int process_daemonize(void)
 	int ends[2];
 	pid_t child;
 
+	/* Whoever waits for the end of a pipe or for a lock that the caller had open would wait for us. */
+	(void)close_range(STDERR_FILENO + 1, ~0u, 0);
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 	child = fork();

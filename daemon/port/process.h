@@ -17,8 +17,8 @@ void process_protect(void);
 
 /*
  * Go to the background: returns in the child only, a session leader with stdin, stdout and stderr still those
- * of the parent, which waits. Call it before threads and file locks exist (fork(2) keeps neither). Returns 0
- * or a negative errno.
+ * of the parent, which waits, and every other descriptor closed. Call it before threads and file locks exist
+ * (fork(2) keeps neither). Returns 0 or a negative errno.
  *
  * The parent exits when the child calls process_ready() (status 0), process_failed() (that status), or dies
  * (status 1).

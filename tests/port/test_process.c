@@ -181,13 +181,14 @@ static void test_pidfile_errors(void **state)
 	assert_int_equal(process_pidfile_lock(port_test_path(*state, "link"), NULL), -ELOOP);
 }
 
-/* Exit status of a child that goes to the background, whose background part ends as told. */
-static int daemonize(int how, int *ret_daemon_fd)
+/* Exit status of a child that goes to the background, whose background part ends as told. What it has to say
+ * comes through a named pipe; *ret_inherited_fd is the reading end of a pipe that the child had open. */
+static int daemonize(const char *fifo, int how, int *ret_inherited_fd)
 {
-	int ends[2], status;
-	pid_t child;
+	int ends[2], status, fd;
+	pid_t child, self;
 
-	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(pipe(ends), 0);
 	child = fork();
 	if (child == 0) {
 		if (process_daemonize())
@@ -199,31 +200,43 @@ static int daemonize(int how, int *ret_daemon_fd)
 			_exit(0);
 		}
 		process_ready();
+		fd = open(fifo, O_WRONLY);
 		/* Is it a daemon now? Session leader, and nothing goes to the old standard output. */
-		(void)!write(ends[1], getsid(0) == getpid() && !isatty(1) ? "k" : "n", 1);
+		self = getsid(0) == getpid() && !isatty(1) ? getpid() : 0;
+		(void)!write(fd, &self, sizeof(self));
+		pause();
 		_exit(0);
 	}
 	close(ends[1]);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
-	*ret_daemon_fd = ends[0];
+	*ret_inherited_fd = ends[0];
 	return WEXITSTATUS(status);
 }
 
 static void test_daemonize(void **state)
 {
-	char byte = 0;
-	int fd;
+	struct port_test *test = *state;
+	char fifo[256], byte = 0;
+	int inherited, fd;
+	pid_t daemon_pid;
 
-	(void)state;
-	assert_int_equal(daemonize(0, &fd), 0);
-	assert_int_equal(read(fd, &byte, 1), 1);
-	assert_int_equal(byte, 'k');
+	(void)snprintf(fifo, sizeof(fifo), "%s/fifo", test->dir);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(daemonize(fifo, 0, &inherited), 0);
+	fd = open(fifo, O_RDONLY);
+	assert_int_equal(read(fd, &daemon_pid, sizeof(daemon_pid)), sizeof(daemon_pid));
+	assert_true(daemon_pid > 0);
+	/* It lives, and holds nothing open that its starter had open. */
+	assert_int_equal(read(inherited, &byte, 1), 0);
+	assert_int_equal(kill(daemon_pid, 0), 0);
+	assert_int_equal(kill(daemon_pid, SIGKILL), 0);
 	close(fd);
-	assert_int_equal(daemonize(5, &fd), 5);
-	close(fd);
-	assert_int_equal(daemonize(-1, &fd), 1);
-	close(fd);
+	close(inherited);
+	assert_int_equal(daemonize(fifo, 5, &inherited), 5);
+	close(inherited);
+	assert_int_equal(daemonize(fifo, -1, &inherited), 1);
+	close(inherited);
 }
 
 static long status_kib(const char *field)
