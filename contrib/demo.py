@@ -311,6 +311,7 @@ def show_run(options, build_dir, work_dir, ready):
 
 
 def state_read():
+    """What is known of the cluster that is kept, or None."""
     try:
         with open(STATE_FILE, encoding="utf-8") as file:
             state = json.load(file)
@@ -320,7 +321,7 @@ def state_read():
             return state
     except (FileNotFoundError, ProcessLookupError):
         pass
-    raise Failed("no cluster is kept here; start one with: contrib/demo --keep")
+    return None
 
 
 def kept_request(words):
@@ -331,6 +332,8 @@ def kept_request(words):
     if words[0] == "exec" and len(words) < 3:
         raise Failed("exec what?")
     state = state_read()
+    if state is None:
+        raise Failed("no cluster is kept here; start one with: contrib/demo --keep")
     if words[0] == "stop":
         os.kill(state["supervisor"], signal.SIGTERM)
         deadline = time.monotonic() + 30
@@ -375,6 +378,9 @@ def keep_run(options, build_dir):
             output_close()
             os.write(told, b"k")
 
+        # Nobody who started us waits for the end of a pipe, or for a lock, that the cluster holds.
+        os.closerange(3, told)
+        os.closerange(told + 1, os.sysconf("SC_OPEN_MAX"))
         state = {"pid": os.getpid()}
 
         def worker_started(_reaper):
@@ -406,6 +412,8 @@ def main():
     try:
         if options.command:
             return kept_request(options.command)
+        if options.keep and state_read():
+            raise Failed("a cluster is kept already; end it with: contrib/demo stop")
         build_dir = prepare(options)
         global _start
         _start = time.monotonic()
@@ -416,6 +424,9 @@ def main():
     except (Failed, SetupError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before anything was booted; from then on sandbox_run() sees to it
+        print("demo: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":
