@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "daemon/port/log.h"
+#include "daemon/port/port.h"
 
-#define STACK_BYTES	((size_t)256 * 1024) /* locked in memory, like all of the daemon */
 #define INTERVAL_S	1
 #define FREE_PATIENCE_S 1
 
@@ -125,18 +125,14 @@ struct connector *connector_new(qb_loop_t *loop, const struct connector_calls *c
 
 int connector_start(struct connector *connector)
 {
-	pthread_attr_t attributes;
 	int error;
 
 	if (connector->thread_exists)
 		return 0;
 	connector->state = CONNECTOR_TRYING;
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	error = pthread_create(&connector->thread, &attributes, connector_run, connector);
-	pthread_attr_destroy(&attributes);
+	error = port_thread_start(connector_run, connector, &connector->thread);
 	connector->thread_exists = error == 0;
-	return -error;
+	return error;
 }
 
 bool connector_free(struct connector *connector)

@@ -20,7 +20,6 @@
 
 #include "daemon/port/log.h"
 
-#define STACK_BYTES	  ((size_t)256 * 1024)
 #define LOCKSPACE_MODE	  0600
 #define NAME_BYTES	  32 /* DLM_RESNAME_MAXLEN is 64 */
 #define RETRY_MS	  1000
@@ -713,18 +712,6 @@ static void dlm_free(struct dlm_port *dlm)
 	free(dlm);
 }
 
-static int thread_start(struct dlm_port *dlm)
-{
-	pthread_attr_t attributes;
-	int error;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	error = pthread_create(&dlm->thread, &attributes, thread_run, dlm);
-	pthread_attr_destroy(&attributes);
-	return -error;
-}
-
 static struct dlm_port *dlm_alloc(const struct port_config *config)
 {
 	struct dlm_port *dlm = port_alloc(sizeof(*dlm));
@@ -785,7 +772,7 @@ int dlm_port_open(const struct port_config *config, node_id_t node, uint64_t boo
 		dlm_free(dlm);
 		return error;
 	}
-	error = thread_start(dlm);
+	error = port_thread_start(thread_run, dlm, &dlm->thread);
 	if (error != 0) {
 		(void)qb_loop_poll_del(config->loop, dlm->to_loop_fd);
 		dlm_free(dlm);

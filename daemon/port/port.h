@@ -14,6 +14,7 @@
 #ifndef DAEMON_PORT_PORT_H
 #define DAEMON_PORT_PORT_H
 
+#include <pthread.h>
 #include <stddef.h>
 
 #include <qb/qbloop.h>
@@ -33,6 +34,10 @@ struct port_config {
  * nothing to keep it in, a restart from the run directory is the only state that is known to be right. Any
  * thread. */
 void *port_alloc(size_t size_bytes);
+
+/* Start a joinable thread with all signals blocked: they are the loop's. Its stack is small, for it is locked
+ * in memory like all of the daemon. Returns 0 or a negative errno. */
+int port_thread_start(void *(*run_fn)(void *argument), void *argument, pthread_t *ret_thread);
 
 /* Copy a uuid, cut where it does not fit. Any thread. */
 void port_copy_uuid(char ret_uuid[LOG_UUID_BYTES], const char *uuid);

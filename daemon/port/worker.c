@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -12,9 +11,6 @@
 #include <unistd.h>
 
 #include "daemon/port/port.h"
-
-/* Enough for our calls and libdevmapper's; the default of 8 MiB a thread is address space for nothing. */
-#define WORKER_STACK_BYTES (256u * 1024)
 
 STAILQ_HEAD(job_list, job);
 
@@ -162,25 +158,17 @@ static void *worker_main(void *context)
 	return NULL;
 }
 
-/* A detached thread with all signals blocked. Returns 0 or a negative errno. */
+/* A detached thread. Returns 0 or a negative errno. */
 static int worker_spawn(struct worker *worker, const char *name)
 {
-	sigset_t all, before;
-	pthread_attr_t attributes;
 	pthread_t thread;
-	int error;
+	int error = port_thread_start(worker_main, worker, &thread);
 
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attributes, worker_main, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	if (!error)
-		pthread_setname_np(thread, name);
-	return -error;
+	if (error)
+		return error;
+	pthread_setname_np(thread, name);
+	pthread_detach(thread);
+	return 0;
 }
 
 int worker_start(struct worker_hub *hub, const char *name, struct worker **ret_worker)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -298,6 +299,34 @@ static void test_dead_controld_is_said(void **state)
 	dlm_port_close(port);
 }
 
+static volatile sig_atomic_t signals_taken;
+
+static void on_signal(int number)
+{
+	(void)number;
+	signals_taken++;
+}
+
+/* libqb's handler writes to a pipe of the daemon, and the thread has descriptors of its own. */
+static void test_thread_takes_no_signal(void **state)
+{
+	const struct sigaction action = {.sa_handler = on_signal};
+	const struct timespec now = {0};
+	struct dlm_port *port = port_open(*state);
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+	assert_int_equal(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+	assert_int_equal(kill(getpid(), SIGUSR1), 0);
+	port_test_run_for(*state, 50);
+	assert_int_equal(sigtimedwait(&set, NULL, &now), SIGUSR1);
+	assert_int_equal(signals_taken, 0);
+	assert_int_equal(pthread_sigmask(SIG_UNBLOCK, &set, NULL), 0);
+	dlm_port_close(port);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +337,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_unused_lockspace_is_left, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_granted_lock_is_a_death, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_dead_controld_is_said, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_thread_takes_no_signal, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
