@@ -72,14 +72,15 @@ static void note_own_resume(struct core *core, struct log *log, const struct wor
 	instance->refused = !known || !known->resumed;
 }
 
-/* A new participant of a core log has this node's marks through its checkpoint: it acknowledges later ones
- * only. */
-static void note_resume(struct core *core, const struct world_log *world, node_id_t sender)
+/* A new participant of a core log has this node's marks through its checkpoint, or will have when it hears
+ * that this node knows of it: it acknowledges later ones only. Another table of a participant is nothing new.
+ */
+static void note_member(struct core *core, const struct world_log *world, node_id_t sender)
 {
 	const struct participant *self = participant_find(world, core->config.node);
 	struct participant *participant = participant_find(world, sender);
 
-	if (self && participant && participant != self)
+	if (self && participant && region_set_contains(&participant->unheard, core->config.node))
 		participant->local_acked = self->batch;
 }
 
@@ -100,7 +101,7 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 
 	switch (record->type) {
 	case RECORD_RESUME:
-		note_resume(core, world, sender);
+		note_member(core, world, sender);
 		if (sender == core->config.node)
 			note_own_resume(core, log, world, record);
 		device_recheck(core, log);
@@ -216,7 +217,7 @@ static void note_speech(struct core *core, const struct world_log *world, node_i
 {
 	struct participant *speaker = participant_find(world, node);
 
-	note_resume(core, world, node);
+	note_member(core, world, node);
 	/* A daemon that starts anew counts its batches from the beginning. */
 	if (speaker)
 		speaker->local_committed = 0;
@@ -234,6 +235,7 @@ static void apply_speech(struct core *core, node_id_t node, struct bytes_reader 
 		core_log(core, LOG_ERR, "node %u spoke what cannot be read: ignored", node);
 	else
 		world = world_apply_speech(&core->world, node, &speech);
+	core->known_due = core->known_due || world;
 	speech_fini(&speech);
 	log = world ? log_find(core, world->uuid) : NULL;
 	if (!log)

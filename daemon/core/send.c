@@ -196,7 +196,7 @@ static void put_members_known(struct core *core, struct bytes_writer *writer)
 	core->known_due = false;
 	TAILQ_FOREACH (world, &core->world.logs, entry)
 		TAILQ_FOREACH (participant, &world->participants, entry) {
-			if (participant->unheard != core->config.node)
+			if (!region_set_contains(&participant->unheard, core->config.node))
 				continue;
 			record_init(&record);
 			record.type = RECORD_MEMBER_KNOWN;

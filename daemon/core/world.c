@@ -158,6 +158,7 @@ struct participant *participant_get(struct world_log *log, node_id_t node, uint6
 	created->boot_id = boot_id;
 	region_set_init(&created->marks);
 	region_set_init(&created->waiting);
+	region_set_init(&created->unheard);
 	LIST_INSERT_BY_NODE(&log->participants, created);
 	return created;
 }
@@ -167,6 +168,7 @@ void participant_remove(struct world_log *log, struct participant *participant)
 	TAILQ_REMOVE(&log->participants, participant, entry);
 	region_set_fini(&participant->marks);
 	region_set_fini(&participant->waiting);
+	region_set_fini(&participant->unheard);
 	free(participant);
 }
 
@@ -276,6 +278,14 @@ bool world_undecided(const struct world *world)
 		if (it->state == NODE_UNDECIDED)
 			return true;
 	return false;
+}
+
+bool world_of_two(const struct world *world)
+{
+	const struct world_node *first = TAILQ_FIRST(&world->nodes);
+
+	return first && TAILQ_NEXT(first, entry) &&
+	       TAILQ_NEXT(first, entry) == TAILQ_LAST(&world->nodes, world_nodes);
 }
 
 bool world_log_assembling(const struct world *world, const struct world_log *log)
@@ -420,7 +430,7 @@ void world_log_assign_roles(struct world *world, struct world_log *log)
 		log->mistrusted = false;
 	if (!world_undecided(world))
 		TAILQ_FOREACH (it, &log->participants, entry)
-			it->late = it->unheard != NODE_NONE;
+			it->late = world_of_two(world) && !region_set_is_empty(&it->unheard);
 	log->cold = log->cold && world_log_assembling(world, log);
 	failures_settle(log);
 	writer_assign(world, log);

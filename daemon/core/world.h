@@ -54,7 +54,7 @@ struct participant {
 			 dead */
 	bool device_failed; /* could not write the log device */
 	bool late; /* became a member, and a node that may be alone with its state does not know of it */
-	node_id_t unheard; /* the other one of two nodes: late until it has said that it knows */
+	struct region_set unheard; /* nodes, by id, that have not said yet that they know of this member */
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];
 	unsigned instance_count;
 	struct region_set marks;
@@ -165,6 +165,9 @@ bool world_log_assembling(const struct world *world, const struct world_log *log
  * until it is decided no free role is given, and a member that it does not know of commits nothing to a core
  * log. */
 bool world_undecided(const struct world *world);
+
+/* Two nodes: with two_node of votequorum each half of a split is quorate. */
+bool world_of_two(const struct world *world);
 
 /* A node whose marks nobody may know, NODE_NONE: there is none. */
 node_id_t world_suspect(const struct world *world);

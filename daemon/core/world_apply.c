@@ -90,14 +90,15 @@ int world_node_suspected(struct world *world, node_id_t node)
 	return 0;
 }
 
-/* A core log's marks are with its members. Is there one whom the dead node knew, and had to ask (hazard A5)?
- */
-static bool member_survives(const struct world_log *log, node_id_t dead)
+/* A core log's marks are with its members. Is there one whom the dead node had to ask (hazard A5)? Not one
+ * that it may not have known, nor one whose daemon is gone, or was when the dead node was last heard. */
+static bool member_survives(const struct world *world, const struct world_log *log, node_id_t dead)
 {
 	const struct participant *it;
 
 	TAILQ_FOREACH (it, &log->participants, entry)
-		if (it->node != dead && participant_resumed(it) && !it->late)
+		if (it->node != dead && participant_can(world, it) && !it->late &&
+		    !region_set_contains(&it->unheard, dead))
 			return true;
 	return false;
 }
@@ -108,25 +109,27 @@ static void lone_marks_lost(struct world *world, node_id_t dead)
 	struct world_log *log;
 
 	TAILQ_FOREACH (log, &world->logs, entry)
-		if (!log->shape.disk && !member_survives(log, dead))
+		if (!log->shape.disk && !member_survives(world, log, dead))
 			ghosts_all(log);
 }
 
-/* With two nodes each half of a split is quorate, and a RESUME may have been delivered to its sender alone
- * (hazard A5): two that became members in that moment would both be the first one. So a member asks the other
- * node, if its daemon is there to be asked. One that is still joining hears of it from its checkpoint. */
-static node_id_t node_to_hear(const struct world *world, node_id_t sender)
+/*
+ * Corosync's order is agreed, not safe: what made a node a member, or brought its daemon back, may not have
+ * been delivered to another that goes now, and what that one committed meanwhile, without asking it, not
+ * here. So each other daemon tells that it knows of the member (MEMBER_KNOWN): where its word is delivered,
+ * all that it sent before is. One that is still joining hears of it from its checkpoint. A log device has
+ * what was committed; then it is for the roles alone, that each half of a cluster of two would give.
+ */
+static void member_begins(const struct world *world, const struct world_log *log,
+			  struct participant *participant)
 {
-	const struct world_node *it, *other = NULL;
+	const struct world_node *it;
 
-	TAILQ_FOREACH (it, &world->nodes, entry) {
-		if (it->node == sender)
-			continue;
-		if (other)
-			return NODE_NONE;
-		other = it;
-	}
-	return other && other->state == NODE_READY ? other->node : NODE_NONE;
+	region_set_clear(&participant->unheard);
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->node != participant->node && (!log->shape.disk || world_of_two(world)) &&
+		    (it->state == NODE_READY || it->state == NODE_UNDECIDED))
+			region_set_add(&participant->unheard, it->node);
 }
 
 /* The node has heard, or its daemon knows nothing any more: it begins again from a checkpoint. */
@@ -139,9 +142,7 @@ static void members_known(struct world *world, node_id_t node)
 		bool changed = false;
 
 		TAILQ_FOREACH (it, &log->participants, entry) {
-			changed = changed || it->unheard == node;
-			if (it->unheard == node)
-				it->unheard = NODE_NONE;
+			changed = region_set_remove(&it->unheard, node) || changed;
 		}
 		if (changed)
 			world_log_assign_roles(world, log);
@@ -304,8 +305,9 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 	if (!participant)
 		return log;
 	if (!participant_resumed(participant)) {
-		participant->unheard = node_to_hear(world, sender);
-		participant->late = participant->late || participant->unheard || world_undecided(world);
+		member_begins(world, log, participant);
+		participant->late = participant->late || world_undecided(world) ||
+				    (world_of_two(world) && !region_set_is_empty(&participant->unheard));
 	}
 	instance = participant_instance(participant, record->luid);
 	if (!instance) {
@@ -548,9 +550,8 @@ static struct world_log *apply_member_known(struct world *world, node_id_t sende
 	struct world_log *log = world_log_by_number(world, record->log);
 	struct participant *participant = log ? participant_find(log, record->node) : NULL;
 
-	if (!participant || participant->unheard != sender)
+	if (!participant || !region_set_remove(&participant->unheard, sender))
 		return log;
-	participant->unheard = NODE_NONE;
 	world_log_assign_roles(world, log);
 	return log;
 }
@@ -728,6 +729,8 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	if (!participant)
 		return log;
 	participant->awaited = false;
+	if (!log->shape.disk)
+		member_begins(world, log, participant);
 	/* A new daemon counts its batches anew. */
 	participant->local_committed = participant->local_ack_due = 0;
 	participant->boot_id = node->boot_id;

@@ -51,7 +51,7 @@ static void participant_encode(struct bytes_writer *writer, const struct partici
 	bytes_write_u64(writer, participant->boot_id);
 	bytes_write_u8(writer, (uint8_t)((participant->awaited ? 1u : 0) | (participant->late ? 2u : 0) |
 					 (participant->device_failed ? 4u : 0)));
-	bytes_write_u32(writer, participant->unheard);
+	set_encode(writer, &participant->unheard);
 	instances_encode(writer, participant->instances, participant->instance_count);
 	set_encode(writer, &participant->marks);
 	set_encode(writer, &participant->waiting);
@@ -75,8 +75,9 @@ static int participant_decode(struct bytes_reader *reader, struct world_log *log
 	participant->awaited = flags & 1;
 	participant->late = flags & 2;
 	participant->device_failed = flags & 4;
-	participant->unheard = bytes_read_u32(reader);
-	error = instances_decode(reader, participant->instances, &participant->instance_count);
+	error = set_decode(reader, &participant->unheard, UINT64_C(1) << 32);
+	if (!error)
+		error = instances_decode(reader, participant->instances, &participant->instance_count);
 	if (!error)
 		error = set_decode(reader, &participant->marks, log->shape.region_count);
 	if (!error)

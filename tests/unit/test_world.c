@@ -608,6 +608,60 @@ static void test_first_member_known(void **state)
 	world_fini(&world);
 }
 
+static struct world_log *known(struct world *world, node_id_t sender, node_id_t member)
+{
+	struct record record;
+
+	record_init(&record);
+	record.type = RECORD_MEMBER_KNOWN;
+	record.log = TAILQ_FIRST(&world->logs)->number;
+	record.node = member;
+	struct world_log *log = world_apply(world, sender, &record);
+	record_fini(&record);
+	return log;
+}
+
+/* What a member of a core log committed with nobody to ask is unknown when it dies, also when another became
+ * a member in that moment, or was one whose daemon was gone: unless the dead one had said that it knows of
+ * it. */
+static void test_lone_member_unheard(void **state)
+{
+	(void)state;
+	enum { RESUMES, KNOWN, GONE, BACK, BACK_KNOWN, CASES };
+
+	for (unsigned what = 0; what < CASES; what++) {
+		struct world world;
+		static struct speech speech;
+
+		world_begin(&world);
+		struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
+		region_set_clear(&log->unsynced);
+		resume(&world, 2, 0x2000, &core_shape);
+		if (what != RESUMES)
+			known(&world, 1, 2);
+		if (what >= GONE)
+			world_node_left(&world, 2, false);
+		if (what >= BACK) {
+			world_node_joins(&world, 2, 20, 201);
+			speech_init(&speech);
+			strcpy(speech.uuid, "LVM-abc");
+			speech.shape = core_shape;
+			speech.instance_count = 1;
+			speech.instances[0] = (struct world_instance){.luid = 0x2000, .resumed = true};
+			assert_ptr_equal(world_apply_speech(&world, 2, &speech), log);
+			speech_fini(&speech);
+			world_node_find(&world, 2)->state = NODE_READY;
+		}
+		if (what == BACK_KNOWN)
+			known(&world, 1, 2);
+		world_node_left(&world, 1, true);
+		world_node_dead(&world, 1, 10);
+		assert_int_equal(region_set_count(&log->ghosts),
+				 what == KNOWN || what == BACK_KNOWN ? 0 : core_shape.region_count);
+		world_fini(&world);
+	}
+}
+
 /* A table went while nobody could be told what it still held: its node says so when it speaks again. */
 static void test_ghosts_are_spoken(void **state)
 {
@@ -733,6 +787,7 @@ int main(void)
 	    cmocka_unit_test(test_lone_member_comes_back),
 	    cmocka_unit_test(test_first_members_apart),
 	    cmocka_unit_test(test_first_member_known),
+	    cmocka_unit_test(test_lone_member_unheard),
 	    cmocka_unit_test(test_ghosts_are_spoken),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
 	};
