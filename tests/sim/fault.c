@@ -88,6 +88,17 @@ static void node_kill(struct sim *sim, unsigned node)
 	sim_plan(sim, SIM_NODE_BOOT, node, sim_between(sim, 200 * MS, 30 * SECOND));
 }
 
+/* Before a ring breaks some may have heard nothing any more, while others went on. */
+static void break_soon(struct sim *sim, enum sim_event_type type, unsigned node)
+{
+	bool early = sim_chance(sim, 50);
+
+	for (unsigned i = 1; early && i <= sim->node_count; i++)
+		sim->nodes[i].deaf = i != node && sim->nodes[i].ring && sim_chance(sim, 50);
+	sim_plan(sim, type, node, early ? sim_between(sim, 100 * US, 30 * MS) : 0)->generation =
+	    sim->nodes[node].boot_generation;
+}
+
 static void partition(struct sim *sim)
 {
 	for (unsigned node = 1; node <= sim->node_count; node++)
@@ -185,10 +196,10 @@ void fault_do(struct sim *sim)
 	case FAULT_NODE:
 		if (sim_chance(sim, 50))
 			sim->nodes[node].die_at_write = true;
-		else
-			node_kill(sim, node);
+		else if (sim->nodes[node].up)
+			break_soon(sim, SIM_NODE_DIE, node);
 		break;
-	case FAULT_PARTITION: partition(sim); break;
+	case FAULT_PARTITION: break_soon(sim, SIM_SPLIT, 0); break;
 	case FAULT_COROSYNC: corosync_restart(sim, node); break;
 	case FAULT_POWER:
 		if (sim_chance(sim, 20))
@@ -229,6 +240,10 @@ void fault_event(struct sim *sim, const struct sim_event *event)
 	case SIM_NODE_BOOT:
 		if (!node->up)
 			host_boot(sim, event->node);
+		break;
+	case SIM_SPLIT:
+		if (!sim->settling)
+			partition(sim);
 		break;
 	case SIM_HEAL: heal(sim); break;
 	case SIM_COROSYNC_START:

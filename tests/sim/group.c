@@ -134,7 +134,9 @@ void group_send(struct sim *sim, unsigned node, const uint8_t *bytes, size_t siz
 static void plan_item(struct sim *sim, struct ring_model *ring, unsigned node, uint64_t index)
 {
 	struct sim_node *self = &sim->nodes[node];
-	uint64_t at_ns = sim->now_ns + sim_latency(sim, 100 * US);
+	uint64_t lost_ns =
+	    node != ring->items[index].sender && sim_chance(sim, 3) ? sim_between(sim, MS, 30 * MS) : 0;
+	uint64_t at_ns = sim->now_ns + lost_ns + sim_latency(sim, 100 * US);
 	struct sim_event *event;
 
 	if (at_ns < self->item_channel_ns)
@@ -231,7 +233,7 @@ void group_item(struct sim *sim, const struct sim_event *event)
 	struct sim_node *self = &sim->nodes[event->node];
 	struct ring_model *ring = self->ring;
 
-	if (!self->corosync_up || !ring || ring->seq != event->a ||
+	if (!self->corosync_up || self->deaf || !ring || ring->seq != event->a ||
 	    ring->delivered[event->node] != event->b || event->b >= ring->limit[event->node])
 		return;
 	ring->delivered[event->node]++;
@@ -257,19 +259,38 @@ static bool ring_fits(const struct sim *sim, const struct ring_model *ring)
 	return true;
 }
 
+/* The ring holds after all: what the deaf have missed is sent again. */
+static void ring_hears(struct sim *sim, struct ring_model *ring)
+{
+	for (unsigned node = 1; node <= sim->node_count; node++) {
+		if (!(ring->nodes & bit(node)) || !sim->nodes[node].deaf)
+			continue;
+		sim->nodes[node].deaf = false;
+		for (uint64_t index = ring->delivered[node]; index < ring->count; index++)
+			plan_item(sim, ring, node, index);
+	}
+}
+
 /* The network changed: rings that do not fit stop ordering at once, and form anew after the token timeout. */
 void group_reform_soon(struct sim *sim, uint64_t delay_ns)
 {
 	struct ring_model *ring;
 
 	TAILQ_FOREACH (ring, &sim->rings, link) {
-		if (ring->frozen || ring_fits(sim, ring))
+		if (ring->frozen)
 			continue;
+		if (ring_fits(sim, ring)) {
+			ring_hears(sim, ring);
+			continue;
+		}
 		ring->frozen = true;
 		/* From here on each node has what it has received: a random part of what is under way. */
 		for (unsigned node = 1; node <= sim->node_count; node++)
 			if (ring->nodes & bit(node))
-				ring->limit[node] = sim_between(sim, ring->delivered[node], ring->count);
+				ring->limit[node] =
+				    sim->nodes[node].deaf
+					? ring->delivered[node]
+					: sim_between(sim, ring->delivered[node], ring->count);
 	}
 	if (sim->reform_planned)
 		return;
@@ -397,6 +418,7 @@ static void ring_form(struct sim *sim, uint32_t nodes)
 
 		self->group &= together;
 		self->ring = fresh;
+		self->deaf = false;
 		self->item_channel_ns = 0;
 		bool quorum_first = sim_chance(sim, 50);
 		if (quorum_first && self->core)
@@ -470,7 +492,7 @@ void group_start(struct sim *sim, unsigned node)
 	struct sim_node *self = &sim->nodes[node];
 
 	self->corosync_up = true;
-	self->seen_all = false;
+	self->seen_all = self->deaf = false;
 	self->ring = NULL;
 	self->group = 0;
 	self->order_channel_ns = 0;

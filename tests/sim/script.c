@@ -290,6 +290,10 @@ void script_do(struct sim *sim, const struct sim_event *event)
 		host_die(sim, node);
 	else if (!strcmp(verb, "kill"))
 		host_daemon_kill(sim, node);
+	else if (!strcmp(verb, "deaf"))
+		sim->nodes[node].deaf = true;
+	else if (!strcmp(verb, "bare"))
+		sim->nodes[node].bare = true;
 	else if (!strcmp(verb, "start"))
 		host_daemon_start(sim, node);
 	else if (!strcmp(verb, "reload"))

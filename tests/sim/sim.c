@@ -256,6 +256,7 @@ static void sim_dispatch(struct sim *sim, struct sim_event *event, bool *ret_kep
 	case SIM_DAEMON_RESUME: host_daemon_resume(sim, event->node); break;
 	case SIM_NODE_DIE:
 	case SIM_NODE_BOOT:
+	case SIM_SPLIT:
 	case SIM_HEAL:
 	case SIM_COROSYNC_START:
 	case SIM_DEVICE_MEND:

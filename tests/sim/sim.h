@@ -76,7 +76,8 @@ enum sim_event_type {
 	SIM_DAEMON_RESUME,
 	SIM_NODE_DIE,
 	SIM_NODE_BOOT,
-	SIM_HEAL, /* a partition ends */
+	SIM_SPLIT, /* a partition begins */
+	SIM_HEAL,  /* a partition ends */
 	SIM_COROSYNC_START,
 	SIM_DEVICE_MEND,
 	SIM_LEG_MEND,
@@ -265,6 +266,9 @@ struct sim_node {
 	bool leg_broken[SIM_LOGS][SIM_LEGS]; /* its path to the leg */
 	/* corosync */
 	bool corosync_up;
+	bool deaf; /* what is ordered does not reach it until its ring breaks: lost packets, sent again in
+		      vain */
+	bool bare; /* has a daemon, and no tables */
 	bool joining, connected; /* the daemon has asked to join, has joined the group */
 	unsigned component;
 	struct ring_model *ring;

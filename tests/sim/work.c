@@ -355,7 +355,7 @@ static bool table_work(struct sim *sim, struct sim_node *node, unsigned number)
 	if (device->busy)
 		return device->stage == TABLE_ACTIVE && !device->removing;
 	if (device->number < 0) {
-		if (!node->core)
+		if (!node->core || node->bare)
 			return false;
 		device->number = kernel_device_create(node->kernel);
 		device->stage = TABLE_CREATED;
