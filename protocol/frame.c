@@ -28,6 +28,7 @@ static const char *const record_names[RECORD_TYPE_END] = {
     [RECORD_LEAVING] = "LEAVING",
     [RECORD_WRITER_AGAIN] = "WRITER_AGAIN",
     [RECORD_MEMBER_KNOWN] = "MEMBER_KNOWN",
+    [RECORD_CLAIM_KNOWN] = "CLAIM_KNOWN",
 };
 
 const char *record_type_name(enum record_type type)
@@ -244,6 +245,7 @@ static const uint16_t record_fields[RECORD_TYPE_END] = {
     [RECORD_LEAVING] = FIELD_LOG | FIELD_LUID,
     [RECORD_WRITER_AGAIN] = FIELD_LOG,
     [RECORD_MEMBER_KNOWN] = FIELD_LOG | FIELD_NODE,
+    [RECORD_CLAIM_KNOWN] = FIELD_LOG | FIELD_BATCH,
 };
 
 static void fields_encode(struct bytes_writer *writer, const struct record *record)

@@ -53,7 +53,8 @@ enum record_type {
 	RECORD_WRITER_FAILED, /* the writer cannot write the log device */
 	RECORD_LEAVING,	      /* an instance has cleared all it can: only its SUSPENDED is left */
 	RECORD_WRITER_AGAIN,  /* writes wait for a dead log device: the sender tries it again */
-	RECORD_MEMBER_KNOWN,  /* two nodes: the sender knows of the RESUME that made the other a member */
+	RECORD_MEMBER_KNOWN,  /* the sender knows of what made this node a member */
+	RECORD_CLAIM_KNOWN,   /* the writer of the log device knows of a claim: marks on it wait */
 	RECORD_TYPE_END
 };
 
@@ -111,7 +112,7 @@ struct record {
 	uint32_t
 	    log; /* number of the log in the replicated state; all but HELLO, STREAM, READY, RESUME, NODE_* */
 	luid_t luid;		   /* RESUME, LEAVING, SUSPENDED, DESTROYED */
-	uint64_t batch;		   /* MARK, ACK */
+	uint64_t batch;		   /* MARK, ACK; CLAIM_KNOWN: number of the claim */
 	node_id_t node;		   /* ACK, NODE_DOWN, NODE_DEAD */
 	uint64_t incarnation;	   /* ACK: of the node whose batch it is */
 	uint64_t boot_id;	   /* NODE_DOWN, NODE_DEAD; 0: any */

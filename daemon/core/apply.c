@@ -124,6 +124,7 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 			log->claim_sent = log->release_sent = false;
 		break;
 	case RECORD_CLAIM:
+		log->claim_known_sent = false;
 		if (world->claimed && world->claim == record->region)
 			marks_give_up(core, log, record->region);
 		else if (sender == core->config.node)

@@ -175,6 +175,7 @@ struct log {
 
 	/* Repair of ghosts (repair.c), at the recoverer. */
 	bool claim_sent, release_sent, repairing;
+	bool claim_known_sent; /* at the writer, for the claim that is */
 	region_t repair_cursor;
 	uint64_t repair_retry_ns; /* a claim that is not granted until then makes room for the next */
 	uint64_t repair_hold_ns;  /* no new claim until then: a copy failed */

@@ -34,6 +34,7 @@ static void log_unlearn(struct log *log)
 	region_set_clear(&log->wanted);
 	log->was_recoverer = false;
 	log->claim_sent = false;
+	log->claim_known_sent = false;
 	log->release_sent = false;
 	log->repair_retry_ns = UINT64_MAX;
 	log->device.merged = false;

@@ -100,6 +100,21 @@ void repair_copy_region(struct core *core, struct log *log, region_t region)
 	log->repairing = true;
 }
 
+/* This node is the writer: what it commits waits for the end of the claim from here on. */
+static void claim_know(struct core *core, struct log *log, const struct world_log *world)
+{
+	struct record *record;
+
+	if (world->writer != core->config.node || world->recoverer == core->config.node ||
+	    !world_log_claim_free(world) || world->claim_known || log->claim_known_sent)
+		return;
+	record = send_add(core, RECORD_CLAIM_KNOWN, log->uuid);
+	if (!record)
+		return;
+	record->batch = world->claims;
+	log->claim_known_sent = true;
+}
+
 void repair_tick(struct core *core, struct log *log)
 {
 	const struct world_log *world = log_world(core, log);
@@ -108,6 +123,8 @@ void repair_tick(struct core *core, struct log *log)
 			instance->state == INSTANCE_RESUMED && !core->repair_paused &&
 			!world_log_repair_hindrance(&core->world, world);
 
+	if (world)
+		claim_know(core, log, world);
 	if (!world || world->recoverer != core->config.node) {
 		/* What was sent went with the role. */
 		log->claim_sent = log->release_sent = false;

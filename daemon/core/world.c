@@ -339,6 +339,10 @@ bool world_log_claim_free(const struct world_log *log)
 
 bool world_log_claim_granted(const struct world *world, const struct world_log *log)
 {
+	/* The recoverer may be cut off, the only one that has heard of its claim: others would write (hazard
+	 * A12). With a core log they ask the recoverer, with a log device the writer. */
+	if (log->shape.disk && log->writer != log->recoverer && !log->claim_known)
+		return false;
 	return world_log_claim_free(log) && !world_log_repair_hindrance(world, log);
 }
 
@@ -441,7 +445,7 @@ void world_log_release(struct world_log *log)
 {
 	struct participant *it;
 
-	log->claimed = false;
+	log->claimed = log->claim_known = false;
 	TAILQ_FOREACH (it, &log->participants, entry) {
 		if (!it->waiting_batch)
 			continue;

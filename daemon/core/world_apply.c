@@ -452,7 +452,14 @@ static void apply_claim(struct world_log *log, node_id_t sender, const struct re
 	if (log->recoverer == sender && !log->claimed && region_set_contains(&log->ghosts, record->region)) {
 		log->claimed = true;
 		log->claim = record->region;
+		log->claims++;
 	}
+}
+
+static void apply_claim_known(struct world_log *log, node_id_t sender, const struct record *record)
+{
+	if (log->writer == sender && world_log_claim_free(log) && log->claims == record->batch)
+		log->claim_known = true;
 }
 
 static void apply_release(struct world_log *log, node_id_t sender, const struct record *record)
@@ -572,6 +579,7 @@ static struct world_log *apply_to_log(struct world *world, node_id_t sender, con
 	case RECORD_SYNCED: apply_synced(log, sender, record); break;
 	case RECORD_FAILED: apply_failed(log, participant, record); break;
 	case RECORD_CLAIM: apply_claim(log, sender, record); break;
+	case RECORD_CLAIM_KNOWN: apply_claim_known(log, sender, record); break;
 	case RECORD_RELEASE: apply_release(log, sender, record); break;
 	case RECORD_WRITER_FAILED: apply_writer_failed(world, log, participant); break;
 	case RECORD_LEAVING: apply_leaving(log, participant, record); break;

@@ -105,8 +105,9 @@ static void log_encode(struct bytes_writer *writer, const struct world_log *log)
 	bytes_write_u8(writer, (uint8_t)((log->writer_loaded ? 1u : 0) | (log->memory_is_truth ? 2u : 0) |
 					 (log->device_dead ? 4u : 0) | (log->claimed ? 8u : 0) |
 					 (log->repair_barred ? 16u : 0) | (log->cold ? 32u : 0) |
-					 (log->mistrusted ? 64u : 0)));
+					 (log->mistrusted ? 64u : 0) | (log->claim_known ? 128u : 0)));
 	bytes_write_u32(writer, log->claimed ? log->claim : 0);
+	bytes_write_u64(writer, log->claims);
 	TAILQ_FOREACH (participant, &log->participants, entry)
 		count++;
 	bytes_write_u32(writer, count);
@@ -156,9 +157,11 @@ static int log_decode(struct bytes_reader *reader, struct world *world)
 	log->repair_barred = flags & 16;
 	log->cold = flags & 32;
 	log->mistrusted = flags & 64;
+	log->claim_known = flags & 128;
 	log->claim = bytes_read_u32(reader);
+	log->claims = bytes_read_u64(reader);
 	count = bytes_read_u32(reader);
-	if (reader->failed || phase > LOG_OPEN || flags > 127 || count > FRAME_NODES_MAX ||
+	if (reader->failed || phase > LOG_OPEN || count > FRAME_NODES_MAX ||
 	    (log->claimed && log->claim >= shape.region_count))
 		return -EPROTO;
 	for (uint32_t i = 0; i < count && !error; i++)

@@ -200,9 +200,12 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event)
 static void repair_plan(struct sim *sim, unsigned node, unsigned log, unsigned region, unsigned block,
 			uint32_t handle, uint64_t token, uint64_t daemon)
 {
-	uint64_t hangs_ns = sim_chance(sim, 5) ? sim_between(sim, MS, 10 * SECOND) : 0;
+	uint64_t hangs_ns = sim_chance(sim, 5)	    ? sim_between(sim, MS, 10 * SECOND)
+			    : sim->nodes[node].slow ? 3 * SECOND
+						    : 0;
 	struct sim_event *event = sim_plan(sim, SIM_REPAIR, node, hangs_ns + sim_latency(sim, 300 * US));
 
+	sim->nodes[node].slow = false;
 	event->generation = sim->nodes[node].boot_generation;
 	event->a = log | (uint64_t)region << 8 | (uint64_t)block << 32;
 	event->b = handle;

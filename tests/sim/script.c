@@ -292,6 +292,8 @@ void script_do(struct sim *sim, const struct sim_event *event)
 		host_daemon_kill(sim, node);
 	else if (!strcmp(verb, "deaf"))
 		sim->nodes[node].deaf = true;
+	else if (!strcmp(verb, "slow"))
+		sim->nodes[node].slow = true;
 	else if (!strcmp(verb, "bare"))
 		sim->nodes[node].bare = true;
 	else if (!strcmp(verb, "start"))

@@ -269,6 +269,7 @@ struct sim_node {
 	bool deaf; /* what is ordered does not reach it until its ring breaks: lost packets, sent again in
 		      vain */
 	bool bare; /* has a daemon, and no tables */
+	bool slow; /* its next repair hangs for some seconds */
 	bool joining, connected; /* the daemon has asked to join, has joined the group */
 	unsigned component;
 	struct ring_model *ring;

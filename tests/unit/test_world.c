@@ -267,6 +267,34 @@ static void test_claim(void **state)
 	world_fini(&world);
 }
 
+/* The recoverer is not the writer: its copy waits until the writer has said that it knows of this very claim,
+ * free. */
+static void test_claim_known(void **state)
+{
+	(void)state;
+	struct world world;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	region_set_add_range(&log->ghosts, 3, 5);
+	say(&world, 2, RECORD_MARK, 3, 4);
+	log->writer = 2;
+	say(&world, 1, RECORD_CLAIM, 3, 4);
+	say(&world, 2, RECORD_CLAIM_KNOWN, 0, 0); /* batch 1: the first claim, which is not free */
+	assert_false(log->claim_known);
+	say(&world, 2, RECORD_CLEAR, 3, 4);
+	say(&world, 3, RECORD_CLAIM_KNOWN, 0, 0); /* not the writer */
+	assert_false(world_log_claim_granted(&world, log));
+	assert_true(world_log_claim_free(log)); /* so marks wait from here on */
+	say(&world, 2, RECORD_CLAIM_KNOWN, 0, 0);
+	assert_true(world_log_claim_granted(&world, log));
+	say(&world, 1, RECORD_RELEASE, 3, 4);
+	say(&world, 1, RECORD_CLAIM, 4, 5);
+	say(&world, 2, RECORD_CLAIM_KNOWN, 0, 0); /* of the former claim, come late */
+	assert_false(world_log_claim_granted(&world, log));
+	world_fini(&world);
+}
+
 /* A daemon that is back while a region is copied that its kernel waits to write: what it speaks waits for the
  * end, and the batches of its former life are nobody's. */
 static void test_speech_during_a_copy(void **state)
@@ -776,6 +804,7 @@ int main(void)
 	    cmocka_unit_test(test_daemon_gone),
 	    cmocka_unit_test(test_recovery),
 	    cmocka_unit_test(test_claim),
+	    cmocka_unit_test(test_claim_known),
 	    cmocka_unit_test(test_speech_during_a_copy),
 	    cmocka_unit_test(test_leg_failure),
 	    cmocka_unit_test(test_copy_failure),
