@@ -152,12 +152,13 @@ static void members_known(struct world *world, node_id_t node)
 void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 {
 	struct world_node *entry = world_node_find(world, node);
-	bool undecided = entry && entry->state == NODE_UNDECIDED;
+	/* That a former boot is dead is no news of the one that is waited for. */
+	bool of_this_boot = entry && (!boot_id || entry->boot_id == boot_id);
 	struct world_log *log, *next;
 
-	if (entry && entry->suspect)
+	if (of_this_boot && entry->suspect)
 		suspect_dead(world, entry);
-	if (undecided)
+	if (of_this_boot && entry->state == NODE_UNDECIDED)
 		lone_marks_lost(world, node);
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
@@ -169,10 +170,10 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 		participant_bury(log, participant);
 		world_log_reap(world, log);
 	}
-	if (entry && (entry->state == NODE_GONE || entry->state == NODE_UNDECIDED) &&
-	    (!boot_id || entry->boot_id == boot_id))
+	if (!entry || of_this_boot)
+		members_known(world, node);
+	if (of_this_boot && (entry->state == NODE_GONE || entry->state == NODE_UNDECIDED))
 		world_node_forget(world, entry);
-	members_known(world, node);
 	TAILQ_FOREACH (log, &world->logs, entry)
 		world_log_assign_roles(world, log);
 }

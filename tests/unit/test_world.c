@@ -690,6 +690,25 @@ static void test_lone_member_unheard(void **state)
 	}
 }
 
+/* Who said that a former boot of a suspect is dead says nothing of the boot whose kernel may hold marks. */
+static void test_suspect_of_another_boot(void **state)
+{
+	(void)state;
+	struct world world;
+
+	world_begin(&world);
+	struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
+	assert_non_null(log);
+	assert_int_equal(world_node_suspected(&world, 3), 0);
+	world_node_find(&world, 3)->boot_id = 0; /* founders do not know it */
+	world_node_dead(&world, 3, 29);
+	assert_int_equal(world_suspect(&world), 3);
+	assert_true(world_log_assembling(&world, log));
+	world_node_dead(&world, 3, 0); /* its lock is free */
+	assert_int_equal(world_suspect(&world), NODE_NONE);
+	world_fini(&world);
+}
+
 /* A table went while nobody could be told what it still held: its node says so when it speaks again. */
 static void test_ghosts_are_spoken(void **state)
 {
@@ -817,6 +836,7 @@ int main(void)
 	    cmocka_unit_test(test_first_members_apart),
 	    cmocka_unit_test(test_first_member_known),
 	    cmocka_unit_test(test_lone_member_unheard),
+	    cmocka_unit_test(test_suspect_of_another_boot),
 	    cmocka_unit_test(test_ghosts_are_spoken),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
 	};
