@@ -22,10 +22,11 @@ static bool work_possible(const struct core *core, const struct log *log, const 
 	       world->recoverer == core->config.node && !world_log_assembling(&core->world, world);
 }
 
+/* A failure of this node's own counts before the others have heard of it (hazard B11). */
 static bool work_fits(const struct log *log, const struct world_log *world, region_t region)
 {
 	return region_set_contains(&log->unsynced, region) && region_set_contains(&world->unsynced, region) &&
-	       !(log->rescuing && log->rescue == region);
+	       !region_set_contains(&log->failed, region) && !(log->rescuing && log->rescue == region);
 }
 
 /* What writers wait for comes first, then the rest in order. */
@@ -270,8 +271,7 @@ static void rescue_tick(struct core *core, struct log *log, const struct instanc
 		return;
 	while (region_set_first(&log->wanted, &log->rescue)) {
 		region_set_remove(&log->wanted, log->rescue);
-		if (!region_set_contains(&log->unsynced, log->rescue) ||
-		    !region_set_contains(&world->unsynced, log->rescue))
+		if (!work_fits(log, world, log->rescue))
 			continue;
 		log->rescuing = true;
 		repair_copy_region(core, log, log->rescue);

@@ -230,6 +230,28 @@ static void test_unknown_log_keeps_the_room(void **state)
 	cluster_free(cluster);
 }
 
+/* Before the others have heard of a copy that failed it is not begun again (hazard B11): once they have, old tables
+ * write there. */
+static void test_failed_rescue_is_not_repeated(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0));
+	cluster->nodes[1].legs_broken = true;
+	cluster->hold = true;
+	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 5), 1);
+	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 5), 1);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 5), 0);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	cluster_free(cluster);
+}
+
 /* Its MARK may have been answered by a daemon whose memory is lost: the FLUSH that comes again without its regions
  * (hazard A13) is good only when all is dirty on the log device. */
 static void test_flush_of_a_table_without_memory(void **state)
@@ -873,6 +895,7 @@ int main(void)
 		cmocka_unit_test(test_joiner_knows_every_mark),
 		cmocka_unit_test(test_core_log_waits_for_every_member),
 		cmocka_unit_test(test_unknown_log_keeps_the_room),
+		cmocka_unit_test(test_failed_rescue_is_not_repeated),
 		cmocka_unit_test(test_flush_of_a_table_without_memory),
 		cmocka_unit_test(test_broken_log_device),
 		cmocka_unit_test(test_no_error_for_who_ignores_it),
