@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,19 @@ static void read_block(const struct wake *wake)
 	(void)block_device_read(fd, buffer, block_bytes, offset_bytes / block_bytes * block_bytes);
 }
 
-/* In the new process, of a parent with threads: system calls only, no memory from the heap. */
+/* The handlers are the loop's, whose pipe is that of the daemon. */
+static void signals_default(void)
+{
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		(void)signal(number, SIG_DFL);
+	sigemptyset(&none);
+	(void)pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+/* In the new process, all signals blocked, of a parent with threads: system calls only, no memory from the
+ * heap. */
 static void child_run(const struct wake *wake, int end_fd) __attribute__((noreturn));
 static void child_run(const struct wake *wake, int end_fd)
 {
@@ -72,6 +85,7 @@ static void child_run(const struct wake *wake, int end_fd)
 	reader = fork();
 	if (reader == 0) {
 		setsid();
+		signals_default();
 		prctl(PR_SET_NAME, "mirrorlogd-wake");
 		read_block(wake);
 	}
@@ -81,13 +95,19 @@ static void child_run(const struct wake *wake, int end_fd)
 /* Waits for the process between, which ends at once. Returns 0 or a negative errno. */
 static int child_start(const struct wake *wake, int end_fd)
 {
-	pid_t child = fork();
-	int status = 0;
+	sigset_t all, before;
+	int status = 0, error;
+	pid_t child;
 
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	child = fork();
 	if (child == 0)
 		child_run(wake, end_fd);
+	error = errno;
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (child < 0)
-		return -errno;
+		return -error;
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	return status ? -EAGAIN : 0;

@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -338,6 +341,53 @@ static void test_wake_reads_the_device(void **state)
 	loop_device_free(&device);
 }
 
+static struct {
+	pid_t parent;
+	unsigned taken_by_others;
+} * signals;
+
+static void on_signal(int number)
+{
+	(void)number;
+	if (getpid() != signals->parent)
+		__atomic_add_fetch(&signals->taken_by_others, 1, __ATOMIC_RELAXED);
+}
+
+/* A Ctrl-C reaches all of the process group: a reader that had the daemon's handler would tell it to stop
+ * once more, by the pipe of the loop, and twice means whatever is active. */
+static void test_wake_takes_no_signal(void **state)
+{
+	const struct sigaction action = {.sa_handler = on_signal}, none = {.sa_handler = SIG_DFL};
+	struct port_test *test = *state;
+	struct wakes *wakes = wakes_new(test->config.loop);
+	pid_t group = getpgrp(), sender;
+
+	signals = mmap(NULL, sizeof(*signals), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(signals != MAP_FAILED);
+	signals->parent = getpid();
+	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+	/* Nobody else is to get it. A test that leads a session has its group already. */
+	assert_true(group == getpid() || !setpgid(0, 0));
+	sender = fork();
+	if (sender == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGUSR1, SIG_IGN);
+		while (kill(0, SIGUSR1) == 0)
+			;
+		_exit(1);
+	}
+	for (uint32_t i = 0; i < WAKE_READS_MAX; i++)
+		assert_int_equal(wakes_read(wakes, 0, 1, i, test->dir), 0);
+	kill(sender, SIGKILL);
+	assert_int_equal(waitpid(sender, NULL, 0), sender);
+	assert_true(group == getpid() || !setpgid(0, group));
+	wakes_wait(test, wakes);
+	wakes_free(wakes);
+	assert_int_equal(sigaction(SIGUSR1, &none, NULL), 0);
+	assert_int_equal(signals->taken_by_others, 0);
+	munmap(signals, sizeof(*signals));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, port_test_setup, port_test_teardown)
 
 int main(void)
@@ -352,6 +402,7 @@ int main(void)
 	    TEST(test_open_tells_handle_errors),
 	    TEST(test_wake_of_a_stand_in),
 	    TEST(test_wake_reads_the_device),
+	    TEST(test_wake_takes_no_signal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
