@@ -283,15 +283,20 @@ static int line_take(struct client *client)
 	return 0;
 }
 
-/* Answer and send until something is missing: more input (0), or room for output (-EAGAIN). */
+/* Answer one request: the next one's turn comes when the loop has served others. Returns 0 when input is
+ * missing, -EAGAIN when there is more to do once output has room. */
 static int client_serve(struct client *client)
 {
 	int error = 0;
 
-	do {
-		if (client->answer != NULL)
-			error = answer_send(client);
-	} while (error == 0 && (error = line_take(client)) == 0);
+	if (client->answer != NULL)
+		error = answer_send(client);
+	if (error == 0)
+		error = line_take(client);
+	if (error == 0) {
+		error = answer_send(client);
+		return error == 0 ? -EAGAIN : error;
+	}
 	if (error != -EAGAIN || client->answer != NULL)
 		return error;
 	if (client->discard)

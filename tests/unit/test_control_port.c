@@ -277,6 +277,24 @@ static void client_that_never_reads_holds_up_nobody(void **state)
 	close(greedy);
 }
 
+/* One answer a turn of the loop, which has the kernel to serve. */
+static void client_with_many_requests_holds_up_nobody(void **state)
+{
+	static const char pause[] = "{\"command\":\"repair-pause\"}\n";
+	enum { MANY = 40 }; /* their answers fit into the socket */
+	struct fixture *fixture = *state;
+	int other = connect_to(fixture);
+
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(send(other, pause, sizeof(pause) - 1, MSG_DONTWAIT), sizeof(pause) - 1);
+	assert_non_null(strstr(ask(fixture, "{\"command\":\"status\"}\n"), "true"));
+	assert_in_range(fixture->commands, 0, MANY / 4);
+	for (int i = 0; i < 10 * MANY && fixture->commands < MANY; i++)
+		(void)ask(fixture, "{\"command\":\"status\"}\n");
+	assert_int_equal(fixture->commands, MANY);
+	close(other);
+}
+
 static void metrics_are_prometheus_text(void **state)
 {
 	struct status_log log = {.uuid = "a\"b\\c\nd", .region_count = 10, .ghost_regions = 4};
@@ -342,6 +360,7 @@ int main(void)
 	    WITH_SOCKET(long_line_is_answered_then_closed),
 	    WITH_SOCKET(idle_clients_make_room),
 	    WITH_SOCKET(client_that_never_reads_holds_up_nobody),
+	    WITH_SOCKET(client_with_many_requests_holds_up_nobody),
 	    cmocka_unit_test(metrics_are_prometheus_text),
 	    cmocka_unit_test(percent_says_100_only_when_all_is_synced),
 	};
