@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,7 +31,8 @@ static struct {
 	qb_loop_t *loop; /* the watchdog's, borrowed; NULL: no watchdog */
 	qb_loop_timer_handle watchdog_timer;
 	uint64_t watchdog_interval_ns;
-	int ready_fd; /* the parent of process_daemonize() reads its other end; 0: none */
+	bool ready_missed; /* the service manager did not take READY=1 */
+	int ready_fd;	   /* the parent of process_daemonize() reads its other end; 0: none */
 	int pidfile_fd;
 	char *pidfile_path; /* NULL: not locked */
 } process;
@@ -125,12 +129,33 @@ static void standard_fds_close(void)
 		close(fd);
 }
 
-#ifdef HAVE_SYSTEMD
-static void notify(const char *state)
+/*
+ * The datagram of sd_notify(3), which waits while the service manager does not read: that one may wait for
+ * I/O that waits for this daemon. Returns false when it was not taken.
+ */
+static bool notify(const char *state)
 {
-	(void)sd_notify(0, state);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t length = path == NULL ? 0 : strlen(path);
+	ssize_t sent;
+	int fd;
+
+	if (length == 0 || length >= sizeof(address.sun_path))
+		return true;
+	memcpy(address.sun_path, path, length);
+	if (path[0] == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
+		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+	close(fd);
+	return sent >= 0;
 }
 
+#ifdef HAVE_SYSTEMD
 static uint64_t watchdog_patience_us(void)
 {
 	uint64_t patience_us = 0;
@@ -138,11 +163,6 @@ static uint64_t watchdog_patience_us(void)
 	return sd_watchdog_enabled(0, &patience_us) > 0 ? patience_us : 0;
 }
 #else
-static void notify(const char *state)
-{
-	(void)state;
-}
-
 static uint64_t watchdog_patience_us(void)
 {
 	return 0;
@@ -155,7 +175,7 @@ void process_ready(void)
 		parent_release(EXIT_SUCCESS);
 		standard_fds_close();
 	}
-	notify("READY=1");
+	process.ready_missed = !notify("READY=1");
 }
 
 void process_failed(int status)
@@ -168,12 +188,12 @@ void process_status(const char *text)
 	char state[256];
 
 	snprintf(state, sizeof(state), "STATUS=%s", text);
-	notify(state);
+	(void)notify(state);
 }
 
 void process_stopping(void)
 {
-	notify("STOPPING=1");
+	(void)notify("STOPPING=1");
 }
 
 static void watchdog_ping(void *data)
@@ -181,7 +201,9 @@ static void watchdog_ping(void *data)
 	int error;
 
 	(void)data;
-	notify("WATCHDOG=1");
+	if (process.ready_missed)
+		process.ready_missed = !notify("READY=1");
+	(void)notify("WATCHDOG=1");
 	/* High: a loop that has much to do runs all the same. */
 	error = qb_loop_timer_add(process.loop, QB_LOOP_HIGH, process.watchdog_interval_ns, NULL,
 				  watchdog_ping, &process.watchdog_timer);

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -316,6 +318,32 @@ static void test_protect(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* The service manager may wait for I/O that waits for this daemon. */
+static void test_nothing_waits_for_the_service_manager(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), status;
+	pid_t child;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", port_test_path(*state, "notify"));
+	assert_int_equal(bind(manager, (struct sockaddr *)&address, sizeof(address)), 0);
+	child = fork();
+	if (child == 0) {
+		setenv("NOTIFY_SOCKET", address.sun_path, 1);
+		alarm(20);
+		/* The socket takes no more of one sender than its buffer holds, and no more than
+		 * max_dgram_qlen. */
+		for (int i = 0; i < 10000; i++)
+			process_status("nobody reads this");
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_true(recv(manager, address.sun_path, sizeof(address.sun_path), MSG_DONTWAIT) > 0);
+	assert_memory_equal(address.sun_path, "STATUS=nobody", 13);
+	close(manager);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, port_test_setup, port_test_teardown)
 
 int main(void)
@@ -325,6 +353,7 @@ int main(void)
 	    TEST(test_pidfile_of_a_daemon_that_cannot_exit),
 	    TEST(test_pidfile_errors),
 	    TEST(test_daemonize),
+	    TEST(test_nothing_waits_for_the_service_manager),
 	    TEST(test_protect),
 	};
 
