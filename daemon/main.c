@@ -132,6 +132,8 @@ int main(int argc, char *argv[])
 	struct options options;
 	int status;
 
+	if (process_standard_fds_fill() != 0)
+		return STATUS_FAILED;
 	switch (options_parse(argc, argv, &options)) {
 	case OPTIONS_RUN: break;
 	case OPTIONS_HELP: fputs(options_help(), stdout); return STATUS_GOOD;

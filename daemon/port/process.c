@@ -58,6 +58,19 @@ void process_protect(void)
 	oom_protect();
 }
 
+int process_standard_fds_fill(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+		if (fd < 0)
+			return -errno;
+	} while (fd <= STDERR_FILENO);
+	close(fd);
+	return 0;
+}
+
 /* Until the child has said how it went, or is gone. */
 static void parent_wait(int fd, pid_t child) __attribute__((noreturn));
 static void parent_wait(int fd, pid_t child)

@@ -15,6 +15,10 @@
  */
 void process_protect(void);
 
+/* Give /dev/null to those of stdin, stdout and stderr that the caller had closed: what is opened later would
+ * get their numbers, and lines of the log. Returns 0 or a negative errno. */
+int process_standard_fds_fill(void);
+
 /*
  * Go to the background: returns in the child only, a session leader with stdin, stdout and stderr still those
  * of the parent, which waits, and every other descriptor closed. Call it before threads and file locks exist

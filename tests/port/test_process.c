@@ -183,6 +183,39 @@ static void test_pidfile_errors(void **state)
 	assert_int_equal(process_pidfile_lock(port_test_path(*state, "link"), NULL), -ELOOP);
 }
 
+static int fill_in_child(unsigned closed)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct stat null, at;
+
+		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+			if (closed & 1u << fd)
+				close(fd);
+		if (process_standard_fds_fill() || stat("/dev/null", &null))
+			_exit(1);
+		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+			if (fstat(fd, &at) || ((closed & 1u << fd) && at.st_rdev != null.st_rdev))
+				_exit(2);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return status;
+}
+
+static void test_standard_fds_are_filled(void **state)
+{
+	unsigned open_count = port_test_open_count("");
+
+	(void)state;
+	for (unsigned closed = 0; closed < 8; closed++)
+		assert_int_equal(fill_in_child(closed), 0);
+	assert_int_equal(process_standard_fds_fill(), 0);
+	assert_int_equal(port_test_open_count(""), open_count);
+}
+
 /* Exit status of a child that goes to the background, whose background part ends as told. What it has to say
  * comes through a named pipe; *ret_inherited_fd is the reading end of a pipe that the child had open. */
 static int daemonize(const char *fifo, int how, int *ret_inherited_fd)
@@ -352,6 +385,7 @@ int main(void)
 	    TEST(test_pidfile_of_a_living_daemon),
 	    TEST(test_pidfile_of_a_daemon_that_cannot_exit),
 	    TEST(test_pidfile_errors),
+	    TEST(test_standard_fds_are_filled),
 	    TEST(test_daemonize),
 	    TEST(test_nothing_waits_for_the_service_manager),
 	    TEST(test_protect),
