@@ -252,12 +252,15 @@ static bool shape_fits(const struct world_log *log, const struct log_shape *shap
 /* Only while nothing is resumed: a grown or shrunk mirror keeps what it knows of the regions that remain. */
 static bool log_reshape(struct world_log *log, const struct log_shape *shape)
 {
-	uint64_t old = log->shape.region_count;
+	/* The whole ones: what a last one that was not whole gains was never copied. */
+	uint64_t old = log->shape.length_sectors / log->shape.region_size_sectors;
+	bool grown = shape->length_sectors > log->shape.length_sectors;
+	bool other = shape->region_size_sectors != log->shape.region_size_sectors;
 	struct participant *it;
 
 	if (world_log_resumed(log) || log->shape.disk != shape->disk)
 		return false;
-	if (log->shape.region_size_sectors != shape->region_size_sectors) {
+	if (other) {
 		region_set_clear(&log->ghosts);
 		region_set_clear(&log->failed);
 		region_set_clear(&log->unsynced);
@@ -270,8 +273,9 @@ static bool log_reshape(struct world_log *log, const struct log_shape *shape)
 		region_set_remove_range(&it->marks, shape->region_count, UINT64_C(1) << 32);
 		region_set_remove_range(&it->waiting, shape->region_count, UINT64_C(1) << 32);
 	}
-	if (shape->region_count > old && (old == 0 || shape->sync_mode != SHAPE_NOSYNC))
+	if (other || (grown && shape->sync_mode != SHAPE_NOSYNC))
 		region_set_add_range(&log->unsynced, old, shape->region_count);
+	region_set_subtract(&log->unsynced, &log->failed);
 	region_set_subtract(&log->ghosts, &log->unsynced);
 	log->shape = *shape;
 	log->writer_loaded = false;

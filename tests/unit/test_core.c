@@ -11,6 +11,8 @@
 #define DISK_LOG "65536 clustered-disk 7:1 1024"
 #define CORE_LOG "65536 clustered-core 1024"
 #define REGIONS  64
+#define LARGER_LOG "131072 clustered-disk 7:1 1024"
+#define UNEVEN_LOG "65000 clustered-disk 7:1 1024" /* the last of its regions is not whole */
 
 static struct small_cluster *cluster_new(unsigned nodes)
 {
@@ -343,6 +345,109 @@ static void test_reload_two_tables_of_one_log(void **state)
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
 	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
+	cluster_free(cluster);
+}
+
+static void deactivate(struct small_cluster *cluster, node_id_t node, luid_t luid)
+{
+	small_request(cluster, node, ULOG_PRESUSPEND, luid, NULL, 0);
+	small_request(cluster, node, ULOG_POSTSUSPEND, luid, NULL, 0);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, luid, NULL, 0));
+}
+
+/* As many regions as the header on the device says, the first `clean` of which are clean and no other. */
+static void assert_device(const struct small_cluster *cluster, uint64_t regions, region_t clean)
+{
+	assert_int_equal(bytes_get_u64(cluster->device + 8), regions);
+	for (region_t region = 0; region < regions; region++)
+		assert_int_equal(device_clean(cluster, region), region < clean);
+}
+
+/* What stands on the device is of a mirror of another size. */
+static void test_other_size_after_a_stop(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	deactivate(cluster, 1, 100);
+	assert_device(cluster, REGIONS, REGIONS);
+
+	activate(cluster, 2, 200, LARGER_LOG);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	assert_int_equal(ask(cluster, 2, ULOG_IN_SYNC, 200, REGIONS - 1), 1);
+	assert_int_equal(ask(cluster, 2, ULOG_IN_SYNC, 200, REGIONS), 0);
+	small_advance(cluster, 1000000000);
+	assert_device(cluster, 2 * REGIONS, REGIONS);
+	recover_all(cluster, 2, 200);
+	deactivate(cluster, 2, 200);
+	assert_device(cluster, 2 * REGIONS, 2 * REGIONS);
+
+	/* It shrinks, and the regions it loses are those of a stranger when it grows again. */
+	activate(cluster, 1, 101, DISK_LOG);
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
+	deactivate(cluster, 1, 101);
+	assert_device(cluster, REGIONS, REGIONS);
+	activate(cluster, 1, 102, LARGER_LOG);
+	assert_int_equal(count_of(cluster, 1, 102), REGIONS);
+	deactivate(cluster, 1, 102);
+	activate(cluster, 1, 103, LARGER_LOG " nosync");
+	assert_int_equal(count_of(cluster, 1, 103), REGIONS);
+	cluster_free(cluster);
+}
+
+/* LVM makes headers that say 2^64 - 1: all bits there are are valid. */
+static void test_header_of_lvm(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	memset(cluster->device, 0, sizeof(cluster->device));
+	bytes_put_u32(cluster->device, LOG_DEVICE_MAGIC);
+	bytes_put_u32(cluster->device + 4, LOG_DEVICE_VERSION);
+	bytes_put_u64(cluster->device + 8, LOG_DEVICE_REGIONS_ALL);
+	for (region_t region = 0; region < 40; region++)
+		log_device_set_clean(cluster->device, region, true);
+	activate(cluster, 1, 100, DISK_LOG);
+	assert_int_equal(count_of(cluster, 1, 100), 40);
+	small_advance(cluster, 1000000000);
+	assert_device(cluster, REGIONS, 40);
+	cluster_free(cluster);
+}
+
+/* Both nodes are suspended with their former tables, so the state is remembered; then they resume larger ones. The
+ * last region was not whole before: what it gained was never copied. */
+static void test_grown_under_suspended_tables(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+	uint32_t second;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 2; node++)
+		activate(cluster, node, node * 100, UNEVEN_LOG);
+	recover_all(cluster, 1, 100);
+	for (node_id_t node = 1; node <= 2; node++) {
+		assert_int_equal(count_of(cluster, node, node * 100), REGIONS);
+		small_request(cluster, node, ULOG_CTR, node * 100 + 1, LARGER_LOG, sizeof(LARGER_LOG) - 1);
+		small_request(cluster, node, ULOG_PRESUSPEND, node * 100, NULL, 0);
+		small_request(cluster, node, ULOG_POSTSUSPEND, node * 100, NULL, 0);
+	}
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	second = small_request(cluster, 2, ULOG_RESUME, 201, NULL, 0);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 2, second);
+	for (node_id_t node = 1; node <= 2; node++) {
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, node * 100, NULL, 0));
+		assert_int_equal(count_of(cluster, node, node * 100 + 1), REGIONS - 1);
+		assert_int_equal(ask(cluster, node, ULOG_IN_SYNC, node * 100 + 1, REGIONS - 1), 0);
+	}
+	assert_device(cluster, 2 * REGIONS, REGIONS - 1);
+	recover_all(cluster, 1, 101);
+	recover_all(cluster, 2, 201);
+	assert_device(cluster, 2 * REGIONS, 2 * REGIONS);
 	cluster_free(cluster);
 }
 
@@ -900,6 +1005,9 @@ int main(void)
 		cmocka_unit_test(test_broken_log_device),
 		cmocka_unit_test(test_no_error_for_who_ignores_it),
 		cmocka_unit_test(test_reload_two_tables_of_one_log),
+		cmocka_unit_test(test_other_size_after_a_stop),
+		cmocka_unit_test(test_header_of_lvm),
+		cmocka_unit_test(test_grown_under_suspended_tables),
 	    cmocka_unit_test(test_marks_go_with_the_last_table),
 	    cmocka_unit_test(test_flush_of_a_suspended_table),
 	    cmocka_unit_test(test_held_mark_outlives_the_suspend),
