@@ -68,6 +68,9 @@ static void node_print(FILE *out, struct json_object *status)
 	fprintf(out, "node %" PRIu64 ": %s\n", number(status, "node"), cluster);
 	if (*text(status, "waits_for") != '\0')
 		fprintf(out, "  %s\n", text(status, "waits_for"));
+	/* Also while there is nothing to repair: it is easily forgotten. */
+	if (flag(status, "repair_paused"))
+		fprintf(out, "  repair is paused on this node\n");
 }
 
 static void nodes_print(FILE *out, struct json_object *nodes)

@@ -245,6 +245,7 @@ static void node_metrics_write(FILE *out, const struct core_status *status,
 	metric(out, "connected", "gauge", "Connected to the cluster.", status->connected);
 	metric(out, "quorate", "gauge", "The cluster has quorum as this node sees it.", status->quorate);
 	metric(out, "ready", "gauge", "This node knows the replicated state.", status->ready);
+	metric(out, "repair_paused", "gauge", "Repair by this node is paused.", status->repair_paused);
 	metric(out, "nodes", "gauge", "Nodes that are known.", status->node_count);
 	metric(out, "logs", "gauge", "Logs that are known.", status->log_count);
 	metric(out, "requests_total", "counter", "Requests of the kernel answered.", status->requests);

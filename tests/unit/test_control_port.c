@@ -300,6 +300,7 @@ static void metrics_are_prometheus_text(void **state)
 	struct status_log log = {.uuid = "a\"b\\c\nd", .region_count = 10, .ghost_regions = 4};
 	struct core_status status = {.node = 1,
 				     .ready = true,
+				     .repair_paused = true,
 				     .logs = &log,
 				     .log_count = 1,
 				     .requests = UINT64_MAX,
@@ -312,6 +313,7 @@ static void metrics_are_prometheus_text(void **state)
 	assert_non_null(strstr(text, "# TYPE mirrorlogd_requests_total counter\n"
 				     "mirrorlogd_requests_total 18446744073709551615\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_ready 1\n"));
+	assert_non_null(strstr(text, "\nmirrorlogd_repair_paused 1\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_netlink_malformed_total 3\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_control_clients_dropped_total 7\n"));
 	assert_non_null(strstr(text, "\nmirrorlogd_requests_dropped_total 5\n"));
