@@ -122,9 +122,8 @@ void join_checkpoint_received(struct core *core, const struct bytes_writer *cont
 		core->hello_due = true;
 		return;
 	}
-	/* A HELLO that came meanwhile may have begun another epoch. */
-	if (core->view_quorate)
-		core->world.epoch = core->epoch;
+	/* HELLOs that came meanwhile may have begun other epochs, and ended them. */
+	core->world.epoch = core->epoch;
 	core_log(core, LOG_INFO, "checkpoint loaded, %zu bytes", bytes_writer_size(content));
 	/* Speaking first: frames behind the checkpoint are applied to a state that this node already trusts.
 	 */

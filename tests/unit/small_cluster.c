@@ -242,7 +242,7 @@ static void view(struct small_cluster *cluster, const struct view_change *joined
 		event = (struct event){.type = EVENT_RING, .ring = {.seq = cluster->ring_seq, .representative = 1}};
 		step(cluster, members[i], &event);
 		event = (struct event){.type = EVENT_QUORUM};
-		event.quorum.quorate = true;
+		event.quorum.quorate = !cluster->inquorate;
 		event.quorum.ring = (struct ring){.seq = cluster->ring_seq, .representative = 1};
 		event.quorum.nodes = ring;
 		event.quorum.node_count = ring_fill(cluster, ring);
@@ -353,29 +353,34 @@ void small_no_tables(struct small_cluster *cluster, node_id_t node)
 	small_settle(cluster);
 }
 
-void small_quorum(struct small_cluster *cluster, bool quorate)
+void small_quorum_of(struct small_cluster *cluster, node_id_t node, bool quorate)
 {
-	node_id_t members[SMALL_NODES_MAX], ring[SMALL_NODES_MAX];
-	size_t count = 0;
+	struct event event = {.type = EVENT_QUORUM};
+	node_id_t ring[SMALL_NODES_MAX];
 
-	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
-		if (cluster->nodes[node].in_view)
-			members[count++] = node;
-	for (size_t i = 0; i < count; i++) {
-		struct event event = {.type = EVENT_QUORUM};
-
-		event.quorum.quorate = quorate;
-		event.quorum.ring = (struct ring){.seq = cluster->ring_seq, .representative = 1};
-		event.quorum.nodes = ring;
-		event.quorum.node_count = ring_fill(cluster, ring);
-		step(cluster, members[i], &event);
-	}
+	event.quorum.quorate = quorate;
+	event.quorum.ring = (struct ring){.seq = cluster->ring_seq, .representative = 1};
+	event.quorum.nodes = ring;
+	event.quorum.node_count = ring_fill(cluster, ring);
+	step(cluster, node, &event);
 	small_settle(cluster);
 }
 
-void small_settle(struct small_cluster *cluster)
+void small_quorum(struct small_cluster *cluster, bool quorate)
 {
-	while (!cluster->hold && cluster->queue_head < cluster->queue_tail) {
+	bool hold = cluster->hold;
+
+	cluster->hold = true; /* all hear of it before anybody speaks */
+	for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++)
+		if (cluster->nodes[node].in_view)
+			small_quorum_of(cluster, node, quorate);
+	cluster->hold = hold;
+	small_settle(cluster);
+}
+
+void small_deliver(struct small_cluster *cluster, unsigned count)
+{
+	for (; count > 0 && cluster->queue_head < cluster->queue_tail; count--) {
 		struct small_message message = cluster->queue[cluster->queue_head++ % 4096];
 
 		for (node_id_t node = 1; node <= SMALL_NODES_MAX; node++) {
@@ -390,6 +395,12 @@ void small_settle(struct small_cluster *cluster)
 		}
 		free(message.bytes);
 	}
+}
+
+void small_settle(struct small_cluster *cluster)
+{
+	while (!cluster->hold && cluster->queue_head < cluster->queue_tail)
+		small_deliver(cluster, 1);
 }
 
 void small_advance(struct small_cluster *cluster, uint64_t ns)

@@ -70,6 +70,7 @@ struct small_cluster {
 	bool ignores_errors; /* tables have no handle_errors */
 	bool memory_lost; /* daemons that start from now on find no run directory */
 	bool hold; /* messages wait, so that things happen at the same moment */
+	bool inquorate;	 /* what a change of the view says of the quorum */
 	bool ring_stays; /* a node whose daemon ended is still in the ring */
 };
 
@@ -87,6 +88,8 @@ void small_restart(struct small_cluster *cluster, node_id_t node);
 
 /* Deliver and carry out everything there is to do now. */
 void small_settle(struct small_cluster *cluster);
+/* The next messages, while others wait (`hold`). */
+void small_deliver(struct small_cluster *cluster, unsigned count);
 void small_advance(struct small_cluster *cluster, uint64_t ns);
 
 /* A request of the kernel of a node; returns its seq. */
@@ -111,6 +114,7 @@ void small_control(struct small_cluster *cluster, node_id_t node, enum control_c
 
 /* The quorum comes or goes, for all nodes of the view. */
 void small_quorum(struct small_cluster *cluster, bool quorate);
+void small_quorum_of(struct small_cluster *cluster, node_id_t node, bool quorate);
 
 #define SMALL_UUID "LVM-small"
 

@@ -991,6 +991,38 @@ static void test_restart_before_a_mirror_grows(void **state)
 	cluster_free(cluster);
 }
 
+static uint64_t digest_of(const struct small_cluster *cluster, node_id_t node)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+	uint64_t digest = status->digest;
+
+	assert_true(status->ready);
+	core_status_free(status);
+	return digest;
+}
+
+/* Between the checkpoint's making and its arrival the view becomes active, and inactive again: the joiner counts that
+ * epoch too. */
+static void test_quorum_flips_while_a_checkpoint_is_under_way(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	small_quorum(cluster, false);
+	cluster->hold = cluster->inquorate = true;
+	small_join(cluster, 3, 30);
+	small_deliver(cluster, 2); /* HELLO of 1 and 2: no quorum */
+	for (node_id_t node = 1; node <= 3; node++)
+		small_quorum_of(cluster, node, true);
+	small_deliver(cluster, 1); /* HELLO of 3: the view settles, the checkpoint is made */
+	small_quorum_of(cluster, 1, false);
+	cluster->hold = false;
+	small_settle(cluster);
+	for (node_id_t node = 2; node <= 3; node++)
+		assert_true(digest_of(cluster, node) == digest_of(cluster, 1));
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1028,6 +1060,7 @@ int main(void)
 		cmocka_unit_test(test_next_table_has_its_own_devices),
 		cmocka_unit_test(test_restart_after_a_mirror_shrank),
 		cmocka_unit_test(test_restart_before_a_mirror_grows),
+		cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
