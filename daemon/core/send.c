@@ -223,6 +223,12 @@ static void put_failed(struct bytes_writer *writer, struct log *log, const struc
 	}
 }
 
+/* Who reports a failed leg is answered when the batch is committed: FAILED is in the order by then. */
+static bool failed_waits(const struct log *log)
+{
+	return !region_set_is_empty(&log->fail_pending) && !region_set_is_empty(&log->copied_ready);
+}
+
 /* A FLUSH waits for the next number: only the last part of what is pending carries it. It is sent with no
  * region too, when what was pending is gone again and somebody waits for the number. */
 static void put_marks(struct bytes_writer *writer, struct log *log, const struct world_log *world)
@@ -231,7 +237,7 @@ static void put_marks(struct bytes_writer *writer, struct log *log, const struct
 	region_t last = 0;
 	uint64_t end = regions_end(&log->pending);
 
-	if (!log->pending_due)
+	if (!log->pending_due || failed_waits(log))
 		return;
 	if (!region_set_last(&log->pending, &last) || end > last) {
 		log->batch_sent++;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "protocol/frame.h"
 #include "protocol/log_device.h"
 #include "tests/unit/small_cluster.h"
 
@@ -1023,6 +1024,42 @@ static void test_quorum_flips_while_a_checkpoint_is_under_way(void **state)
 	cluster_free(cluster);
 }
 
+static uint64_t failed_count_of(const struct small_cluster *cluster, node_id_t node)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+	uint64_t count = status->log_count ? status->logs[0].failed_regions : 0;
+
+	core_status_free(status);
+	return count;
+}
+
+/* What is in sync now takes more than one frame: the failure behind it is told before it is answered. */
+static void test_failure_behind_many_sync_bits(void **state)
+{
+	enum { COUNT = FRAME_BUDGET_BYTES / 2 };
+	struct small_cluster *cluster = cluster_new(2);
+	uint32_t failure;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 2; node++)
+		activate(cluster, node, node * 100, "67108864 clustered-core 1024");
+	cluster->hold = true;
+	for (uint64_t region = 2; region < 2 + COUNT; region += 2) {
+		assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, region), 1);
+		small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+		assert_answered(cluster, 1, small_region(cluster, 1, ULOG_SET_REGION_SYNC, 100, region));
+	}
+	small_advance(cluster, 200000000); /* the legs are flushed */
+	failure = small_request(cluster, 1, ULOG_SET_REGION_SYNC, 100, (uint64_t[]){0, 0}, 16);
+	while (!small_reply(cluster, 1, failure)) {
+		assert_int_not_equal(cluster->queue_head, cluster->queue_tail);
+		small_deliver(cluster, 1);
+	}
+	assert_answered(cluster, 1, failure);
+	assert_int_equal(failed_count_of(cluster, 2), 1);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1061,6 +1098,7 @@ int main(void)
 		cmocka_unit_test(test_restart_after_a_mirror_shrank),
 		cmocka_unit_test(test_restart_before_a_mirror_grows),
 		cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
+		cmocka_unit_test(test_failure_behind_many_sync_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
