@@ -195,12 +195,6 @@ size_t bytes_writer_size(const struct bytes_writer *writer)
 	return writer->size;
 }
 
-void bytes_writer_truncate(struct bytes_writer *writer, size_t size_bytes)
-{
-	assert(size_bytes <= writer->size);
-	writer->size = size_bytes;
-}
-
 uint8_t *bytes_writer_steal(struct bytes_writer *writer, size_t *ret_size_bytes)
 {
 	if (writer->failed || writer->size == 0) {

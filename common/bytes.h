@@ -57,10 +57,6 @@ void bytes_writer_patch_u32(struct bytes_writer *writer, size_t offset, uint32_t
 
 size_t bytes_writer_size(const struct bytes_writer *writer);
 
-/* Cut back to a size it had before, also after a failure of what was written since (`failed` is left alone).
- */
-void bytes_writer_truncate(struct bytes_writer *writer, size_t size_bytes);
-
 /* Hand the buffer over: the caller frees it with free(3). NULL when empty or failed; the writer is empty
  * then. */
 uint8_t *bytes_writer_steal(struct bytes_writer *writer, size_t *ret_size_bytes);

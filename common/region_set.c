@@ -290,11 +290,6 @@ bool region_set_intersects(const struct region_set *a, const struct region_set *
 	return a->bits && b->bits && roaring_bitmap_intersect(a->bits, b->bits);
 }
 
-uint64_t region_set_intersection_count(const struct region_set *a, const struct region_set *b)
-{
-	return a->bits && b->bits ? roaring_bitmap_and_cardinality(a->bits, b->bits) : 0;
-}
-
 bool region_set_is_subset(const struct region_set *part, const struct region_set *whole)
 {
 	if (region_set_is_empty(part))

@@ -72,9 +72,6 @@ bool region_set_intersects(const struct region_set *a, const struct region_set *
 bool region_set_is_subset(const struct region_set *part, const struct region_set *whole);
 bool region_set_equal(const struct region_set *a, const struct region_set *b);
 
-/* Size of the intersection, without making it. */
-uint64_t region_set_intersection_count(const struct region_set *a, const struct region_set *b);
-
 /* The former content of `dst` is dropped; both are initialised. */
 void region_set_copy(struct region_set *dst, const struct region_set *src);
 void region_set_move(struct region_set *dst, struct region_set *src); /* src is empty afterwards */

@@ -20,11 +20,6 @@ static const char *const names[CONTROL_REQUEST_END] = {
     [CONTROL_REQUEST_REPAIR_THROTTLE] = "repair-throttle",
 };
 
-const char *control_request_name(enum control_request_type type)
-{
-	return names[type];
-}
-
 static const char *command_take(struct json_object *value, struct control_request *request)
 {
 	const char *word = json_object_get_string(value);

@@ -55,7 +55,4 @@ int control_decode(const char *line, size_t size_bytes, struct control_request *
 /* A request as a line without newline, to be freed with free(3); NULL when memory is short. */
 char *control_encode(const struct control_request *request);
 
-/* The word of a request type, static. */
-const char *control_request_name(enum control_request_type type);
-
 #endif

@@ -196,11 +196,6 @@ uint64_t ulog_region(const struct ulog_request *request, size_t index)
 	return host_u64(request->data + index * sizeof(uint64_t));
 }
 
-uint64_t ulog_single_region(const struct ulog_request *request)
-{
-	return ulog_region(request, 0);
-}
-
 bool ulog_in_sync(const struct ulog_request *request)
 {
 	assert(request->type == ULOG_SET_REGION_SYNC);

@@ -84,14 +84,11 @@ enum ulog_verdict {
 enum ulog_verdict ulog_decode(const void *datagram, size_t size_bytes, struct ulog_request *ret_request,
 			      const char **ret_why);
 
-/* Number of regions of MARK_REGION, CLEAR_REGION and FLUSH (0 without integrated_flush), and each of them.
- * The kernel sends 64 bits; that a region exists in the log is for the caller to check. */
+/* Number of regions of MARK_REGION, CLEAR_REGION and FLUSH (0 without integrated_flush), 1 of IS_CLEAN,
+ * IN_SYNC, IS_REMOTE_RECOVERING and SET_REGION_SYNC; and each of them. The kernel sends 64 bits; that a
+ * region exists in the log is for the caller to check. */
 size_t ulog_region_count(const struct ulog_request *request);
 uint64_t ulog_region(const struct ulog_request *request, size_t index);
-
-/* The region of IS_CLEAN, IN_SYNC, IS_REMOTE_RECOVERING, SET_REGION_SYNC: ulog_region(request, 0) does as
- * well. */
-uint64_t ulog_single_region(const struct ulog_request *request);
 
 /* SET_REGION_SYNC: the new state. Any value but 0 is true, as in the kernel's own log types. */
 bool ulog_in_sync(const struct ulog_request *request);

@@ -156,7 +156,7 @@ static void test_regions(void **state)
 	request = (struct ulog_request){
 	    .type = ULOG_SET_REGION_SYNC, .data = (const uint8_t *)sync, .data_bytes = sizeof(sync)};
 	assert_int_equal(ulog_region_count(&request), 1);
-	assert_true(ulog_single_region(&request) == 42);
+	assert_true(ulog_region(&request, 0) == 42);
 	assert_true(ulog_in_sync(&request));
 	sync[1] = 0;
 	assert_false(ulog_in_sync(&request));
