@@ -79,6 +79,15 @@ class Process:
         if self.alive():
             self.popen.send_signal(number)
 
+    def stopped(self):
+        """After SIGSTOP: has each of its threads come to rest? One that waits for a disk does so first."""
+        try:
+            states = [stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+                      for stat in pathlib.Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        except (FileNotFoundError, ProcessLookupError):  # a thread ended meanwhile
+            return False
+        return all(state in "TtZX" for state in states)
+
     def kill(self):
         self.signal(signal.SIGKILL)
         self.popen.wait(END_SECONDS)

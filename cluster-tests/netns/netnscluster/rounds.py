@@ -17,6 +17,8 @@ from netnscluster.lab import FATAL_COMPLAINTS, MIRROR, check
 
 ROUNDS_PER_LAB = 25
 ENDLESS_SECONDS = 3600
+# At what is in flight under load, each round. One look alone may meet no write.
+LOOKS = 5
 # Where nodes die, the two writes to the legs are far apart: a death falls between some of them.
 SLOW_LEGS_US = 30000
 # The kernel's 15 s are 3 s here, its 2 s are 400 ms.
@@ -370,12 +372,20 @@ def round_check(this):
         lab.recoveries_check("nothing had to be resynced")
 
 
+def marks_check(lab):
+    """Under load: what is in flight is dirty where the next one would look for it."""
+    if lab.log_kind == "disk":
+        for _look in range(LOOKS):
+            lab.no_lost_dirt_live_check()
+
+
 def round_run(lab, choices, number):
     """Returns what happened."""
     this = Round(lab, choices)
     lab.recoveries_begin()
     started = lab.load_start(ENDLESS_SECONDS, rate=100, shift=number)
     lab.writes_go_on(lab.alive(), PATIENCE_SECONDS, "writes before")
+    marks_check(lab)
     fault = choices.choice(FAULTS)
     what = fault.__name__
     try:

@@ -23,6 +23,7 @@ RESYNC_SECONDS = 240
 POLL_SECONDS = 0.05
 THINK_MS = 25  # a load that leaves the processors time for all else, such as nodes that boot
 FIO_SLICE = 1
+LOOKS = 3  # at what is in flight under load, each round
 LOG_DELAY_MS = 1000
 LOAD_SECONDS = 7 * 86400  # it is ended
 
@@ -76,6 +77,7 @@ class Driver:
         self.load = WriterLoad(self.mirror, self.chance, THINK_MS)
         self.fio = {}
         self.loaded_since = 0.0
+        self.looks = self.differing = 0  # how often dirt_check() has looked, and how many regions differed in all
         self.round = None
 
     @property
@@ -88,12 +90,14 @@ class Driver:
         """One fault from beginning to end; returns its figures. CheckError when a guarantee does not hold."""
         self.load_start()
         self._pause_random(0.3, 2)
+        for _ in range(LOOKS):
+            self.dirt_check()
         self.round = Round(kind, self.nodes, time.time())
         self.KINDS[kind](self)
         loaded = list(self.fio)
         self.load.progress_wait(loaded)
         end = time.time()
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         figures = self.figures(loaded)
         self.load_pause()
         self.quiet_wait()
@@ -105,6 +109,11 @@ class Driver:
         checks.check_resends_only(self.nodes, end - self.round.begin, allowed)
         checks.check_daemons(self.daemons.values())
         return figures
+
+    def dirt_check(self):
+        differing, _ = checks.check_dirt_known(self.mirror)
+        self.looks += 1
+        self.differing += len(differing)
 
     def describe(self):
         """For the logs of a failed round: how everything stands, as commands whose output is kept."""
@@ -299,7 +308,7 @@ class Driver:
     def node_killed(self):
         victims = self._victims(1)
         self._nodes_kill(victims)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self._dead_settle(victims, self._others(victims))
         self._nodes_back(victims)
 
@@ -308,7 +317,7 @@ class Driver:
         victims = self._victims(2)
         survivors = self._others(victims)
         self._nodes_kill(victims)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self.round.noticed(self.cluster.membership_wait(survivors, self.round.begin), survivors)
         self._pause_random(0, 2)
         self._nodes_back(victims, gone_on=False)
@@ -323,7 +332,7 @@ class Driver:
         self._dead_settle([first], [second, *survivors])
         self._pause_random(0, 0.5)
         self._nodes_kill([second])
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self._nodes_back([first, second], gone_on=False)
         self.round.ready_at(time.time(), survivors)
         self.round.allowed = ASKED_AGAIN
@@ -331,7 +340,7 @@ class Driver:
     def power_cut(self):
         victims = self._victims(3)
         self._nodes_kill(victims)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self._nodes_back(victims, gone_on=False)
 
     def node_paused(self):
@@ -386,7 +395,7 @@ class Driver:
         if not holds_log:
             self.load.progress_wait(others)
         self._pause_random(0, 3)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         healed = time.time()
         self.cluster.heal()
         self._merge_wait(healed, self.nodes if holds_log else victims)
@@ -408,7 +417,7 @@ class Driver:
         self.cluster.partition(*self.nodes)
         self.round.noticed(self.cluster.membership_wait(self.nodes, self.round.begin), self.nodes)
         self._pause_random(0.5, 4)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         healed = time.time()
         self.cluster.heal()
         self._merge_wait(healed, self.nodes)
@@ -422,7 +431,7 @@ class Driver:
             self._pause_random(0.3, 3)
             self.cluster.heal()
             self._pause_random(0.1, 1)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self._merge_wait(time.time(), self.nodes)
         self.round.allowed = ASKED_AGAIN
 
@@ -439,7 +448,7 @@ class Driver:
     def corosync_killed_everywhere(self):
         self.round.victims = list(self.nodes)
         self._corosync_kill(self.nodes)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         started = time.time()
         self.cluster.corosync_start()
         self._merge_wait(started, self.nodes)
@@ -457,7 +466,7 @@ class Driver:
         victims = self._victims(count)
         for node in victims:
             self.daemons[node].kill()
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self._pause_random(0, 1.5)
         for node in victims:
             self.daemons[node].start()
@@ -504,7 +513,7 @@ class Driver:
         self.load.progress_wait(self.nodes)
         if (status := daemon.stop()) != 0:
             raise CheckError(f"{daemon.node.name}: told to stop twice, its daemon ended with {status}")
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         daemon.start()
         daemon.ready_wait()
         self.round.ready_at(time.time(), victims)
@@ -550,7 +559,7 @@ class Driver:
         one, other = self._victims(2)
         self.daemons[one].kill()
         self._nodes_kill([other])
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self.daemons[one].start()
         self.daemons[one].ready_wait()
         self._dead_settle([other], self._others([other]))
@@ -566,7 +575,7 @@ class Driver:
         self.mirror.layer_break(writer, "log")
         self._pause_random(0.5, 3)
         self.load.progress_wait(self.nodes, writes=60)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self.mirror.layer_mend(writer, "log")
         self._reload(self.nodes)
         self.round.allowed = LOG_BROKEN
@@ -589,7 +598,7 @@ class Driver:
         for node in self.nodes:
             self.mirror.layer_slow(node, "log", LOG_DELAY_MS)
         self.load.progress_wait(self.nodes)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         for node in self.nodes:
             self.mirror.layer_mend(node, "log")
         self.round.ready_at(time.time(), self.nodes)
@@ -600,7 +609,7 @@ class Driver:
         self.round.victims = [writer]
         self.mirror.layer_hang(writer, "log")
         self._pause_random(1, 6)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self.mirror.layer_mend(writer, "log")
         self.round.ready_at(time.time(), self.nodes)
         self.round.allowed = ASKED_AGAIN
@@ -616,7 +625,7 @@ class Driver:
         self._pause_random(0, 1)
         daemon.start()
         self._pause_random(0.5, 3)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self.mirror.layer_mend(writer, "log")
         daemon.ready_wait()
         self.round.ready_at(time.time(), self.nodes)
@@ -629,7 +638,7 @@ class Driver:
         self.mirror.layer_break(victim, f"leg{leg}")
         self._leg_failed_wait([victim], leg)
         self.load.progress_wait(self._others([victim]))
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         self.mirror.layer_mend(victim, f"leg{leg}")
         if self.chance.random() < 0.5:
             self._reload(self.chance.sample(self.nodes, 3))  # the table that failed may be the last
@@ -645,7 +654,7 @@ class Driver:
         for node in self.nodes:
             self.mirror.layer_break(node, f"leg{leg}")
         self._leg_failed_wait(self.nodes, leg)
-        checks.check_dirt_known(self.mirror)
+        self.dirt_check()
         for node in self.nodes:
             self.mirror.layer_mend(node, f"leg{leg}")
         self._reload_together()

@@ -208,7 +208,7 @@ class BreakableMirror(Mirror):
     """A mirror whose legs and log device can fail on one node, and be good again: each is a device-mapper device."""
 
     LAYERS = ("leg0", "leg1", "log")  # the first devices that a node makes, in this order
-    LEG1_DELAY_MS = 5
+    LEG1_DELAY_MS = 20
 
     def disk_number(self, name):
         return f"{self._dm_major}:{self.LAYERS.index(name)}"
