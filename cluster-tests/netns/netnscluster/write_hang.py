@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writes of one process to one disk that hang, as they do on a path that is lost and queues."""
 
+import errno
 import os
 import pathlib
+
+from netnscluster.cluster import poll
 
 CONTROLLER = pathlib.Path("/sys/fs/cgroup/blkio")
 
@@ -37,11 +40,17 @@ class WriteHang:
         self._limit(0)
         for pid in (self.group / "cgroup.procs").read_text().split():
             (CONTROLLER / "cgroup.procs").write_text(f"{pid}\n")
-        # A process that has just ended may still be in it, and is gone soon.
+        # A process that has just ended is in it still, and is gone soon.
+        poll(self._removed, 60, "the process leaves its cgroup")
+
+    def _removed(self):
         try:
             self.group.rmdir()
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
 
     @staticmethod
     def _state(path):
