@@ -194,7 +194,8 @@ static void guarantee_5_no_quorum_no_progress(struct sim *sim)
 		sim_fail(sim, 5, "node %u hands out recovery work without quorum", deed->node);
 }
 
-/* One node at a time writes a log device. */
+/* One node at a time writes a log device, and none whose kernel was told that its table is at rest (hazard
+ * A14). */
 static void guarantee_6_one_writer(struct sim *sim)
 {
 	const struct deed *deed;
@@ -203,6 +204,14 @@ static void guarantee_6_one_writer(struct sim *sim)
 	if (deed->others)
 		sim_fail(sim, 6, "node %u writes the log device of %s while a write of node %d is under way",
 			 deed->node, sim->logs[deed->log].uuid, ffs((int)deed->others) - 1);
+	FOREACH_DEED(deed, sim, DEED_DEVICE_WRITE)
+	if (deed->at_rest)
+		sim_fail(sim, 6, "node %u writes the log device of %s after it has answered POSTSUSPEND",
+			 deed->node, sim->logs[deed->log].uuid);
+	FOREACH_DEED(deed, sim, DEED_REPLY)
+	if (deed->type == ULOG_POSTSUSPEND && deed->others)
+		sim_fail(sim, 6, "node %u answers POSTSUSPEND of %s while it writes the log device",
+			 deed->node, sim->logs[deed->log].uuid);
 }
 
 /* A clean bit on the log device is true after a power cut. A table that may write unmarked excuses its log

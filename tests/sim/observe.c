@@ -58,6 +58,7 @@ void observe_device_write(struct sim *sim, unsigned node, unsigned log)
 {
 	struct deed *deed = deed_add(sim, DEED_DEVICE_WRITE, node, log);
 
+	deed->at_rest = sim->nodes[node].devices[log].at_rest;
 	for (unsigned other = 1; other <= sim->node_count; other++)
 		if (sim->logs[log].device_writes[other])
 			deed->others |= 1u << other;
@@ -208,8 +209,12 @@ void observe_request(struct sim *sim, unsigned number, const struct kernel_outpu
 	if (out->send.type == ULOG_RESUME)
 		sim->nodes[number].devices[asked->log].resume_unheard = false;
 	/* A resuming table has reset in_sync_hint before it asks. */
-	if (out->send.type == ULOG_RESUME && told_find(sim, number, asked->log, out->luid, true))
-		told_find(sim, number, asked->log, out->luid, true)->resumed = true;
+	if (out->send.type == ULOG_RESUME)
+		sim->nodes[number].devices[asked->log].at_rest = false;
+	if (out->send.type == ULOG_RESUME && (told = told_find(sim, number, asked->log, out->luid, true))) {
+		told->resumed = true;
+		told->at_rest = false;
+	}
 	told = told_find(sim, number, asked->log, out->luid, false);
 	if (!told)
 		return;
@@ -246,6 +251,17 @@ static uint64_t regions_behind(const struct sim *sim, unsigned number, unsigned 
 	return count;
 }
 
+/* All its tables that were resumed have been suspended, and the daemon said so. */
+static bool all_at_rest(const struct sim *sim, unsigned number, unsigned log)
+{
+	const struct told *told = sim->nodes[number].devices[log].told;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (told[i].used && told[i].resumed && !told[i].at_rest)
+			return false;
+	return true;
+}
+
 /* A good answer. */
 static void answer_note(struct sim *sim, unsigned number, const struct asked *asked,
 			const struct effect *effect, struct deed *deed)
@@ -254,6 +270,13 @@ static void answer_note(struct sim *sim, unsigned number, const struct asked *as
 	uint64_t value = effect->reply.data_bytes >= 8 ? bytes_get_u64(effect->reply.data) : 0;
 
 	switch (asked->type) {
+	case ULOG_POSTSUSPEND:
+		if (told)
+			told->at_rest = true;
+		sim->nodes[number].devices[asked->log].at_rest = all_at_rest(sim, number, asked->log);
+		if (sim->nodes[number].devices[asked->log].at_rest)
+			deed->others = sim->logs[asked->log].device_writes[number];
+		break;
 	case ULOG_GET_RESYNC_WORK: deed->value = effect->reply.data_bytes == 16 && value; break;
 	case ULOG_GET_SYNC_COUNT:
 		deed->value = effect->reply.data_bytes == 8 ? value : 0;

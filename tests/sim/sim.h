@@ -208,6 +208,7 @@ struct told {
 	uint64_t marked;	      /* regions, by bit: MARK was answered, CLEAR not sent */
 	uint64_t failed; /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
 	bool used, resumed;
+	bool at_rest; /* POSTSUSPEND was answered */
 };
 
 struct sim_device {
@@ -217,6 +218,7 @@ struct sim_device {
 	bool reloading;
 	bool unflushed;	     /* POSTSUSPEND or DTR of the live table reached nobody */
 	bool resume_unheard; /* its last RESUME reached nobody */
+	bool at_rest;	     /* POSTSUSPEND of the last table that was not was answered */
 	bool looked_at;	     /* once, after the faults */
 	enum kernel_command_type command;
 	unsigned bios;
@@ -321,12 +323,14 @@ enum deed_kind {
 struct deed {
 	enum deed_kind kind;
 	unsigned node, log, region, block;
-	bool quorate;	     /* the node had been told so */
-	bool excused;	     /* of the log: some table of it may write unmarked */
-	bool table_excused;  /* this node's */
-	unsigned copier;     /* LEG_WRITE, COPY: node that copies the region, 0: none */
-	uint32_t others;     /* COPY, DEVICE_WRITE: nodes with a write under way, by bit */
+	bool quorate;	    /* the node had been told so */
+	bool excused;	    /* of the log: some table of it may write unmarked */
+	bool table_excused; /* this node's */
+	unsigned copier;    /* LEG_WRITE, COPY: node that copies the region, 0: none */
+	uint32_t others;    /* COPY, DEVICE_WRITE: nodes with a write under way, by bit; REPLY to POSTSUSPEND:
+			       how    many writes of the log device this node has under way */
 	uint8_t state, type; /* REPLY: of struct asked; type: COMPLAINT too */
+	bool at_rest;	     /* DEVICE_WRITE: the node's table was, as its kernel was told */
 	bool resumed;	     /* REPLY to GET_SYNC_COUNT: the table was */
 	bool failed;	     /* COMPLAINT: a leg failed under the region, and not all tables are younger */
 	int error;

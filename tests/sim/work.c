@@ -321,8 +321,10 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 		  ulog_type_name(out->complaint.request), out->complaint.region, out->complaint.error);
 	if (out->complaint.kind == KERNEL_RESUME_FAILED || out->complaint.kind == KERNEL_LOG_FAILURE)
 		device->reload_wanted = true;
-	if (out->complaint.kind == KERNEL_CALL_FAILED && out->complaint.request == ULOG_RESUME)
+	if (out->complaint.kind == KERNEL_CALL_FAILED && out->complaint.request == ULOG_RESUME) {
 		device->resume_unheard = true;
+		device->at_rest = false;
+	}
 	story(sim, number, "kernel: %s", kernel_complaint_name(out->complaint.kind));
 	if (out->complaint.kind == KERNEL_CALL_FAILED &&
 	    (out->complaint.request == ULOG_POSTSUSPEND || out->complaint.request == ULOG_DTR))
