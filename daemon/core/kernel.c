@@ -429,6 +429,13 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 	instance->resume_sent = instance->resume_heard = false;
 	instance->replaced_until_ns = 0;
 	recovery_work_end(core, log, instance);
+	if (CORE_MUTANT(HELD_RESUMED)) {
+		struct region_set held = {0};
+
+		region_set_move(&held, &instance->held);
+		marks_abandon(core, log, &held);
+		region_set_fini(&held);
+	}
 	log_poke(core, log);
 }
 

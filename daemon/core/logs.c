@@ -273,6 +273,8 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 	}
 	/* Nobody knows how these writes ended (hazard A7). */
 	region_set_move(&held, &instance->held);
+	if (CORE_MUTANT(HELD_DROPPED))
+		marks_abandon(core, log, &held), region_set_clear(&held);
 	if (instance->known || instance->resume_sent) {
 		struct record *record = send_add(core, RECORD_DESTROYED, log->uuid);
 

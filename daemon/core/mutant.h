@@ -19,6 +19,9 @@ enum core_mutant {
 	CORE_MUTANT_FAILED_UNSYNCED,
 	CORE_MUTANT_OPEN_FORGOTTEN,
 	CORE_MUTANT_NO_ACK,
+	CORE_MUTANT_HELD_DROPPED,
+	CORE_MUTANT_HELD_RESUMED,
+	CORE_MUTANT_GHOSTS_WAIT,
 };
 
 extern enum core_mutant core_mutant_on; /* defined by the simulator */

@@ -449,6 +449,8 @@ void world_log_release(struct world_log *log)
 	TAILQ_FOREACH (it, &log->participants, entry) {
 		if (!it->waiting_batch)
 			continue;
+		if (CORE_MUTANT(GHOSTS_WAIT) && region_set_intersects(&it->waiting, &log->ghosts))
+			continue;
 		region_set_union_with(&it->marks, &it->waiting);
 		region_set_clear(&it->waiting);
 		it->batch = it->waiting_batch;

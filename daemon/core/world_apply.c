@@ -391,6 +391,8 @@ static void apply_mark(struct world_log *log, struct participant *participant, c
 {
 	bool copying = world_log_claim_free(log) && region_set_contains(&record->regions, log->claim);
 
+	if (CORE_MUTANT(GHOSTS_WAIT))
+		copying = region_set_intersects(&record->regions, &log->ghosts);
 	/* Marks commit in the order of their batches, so one that waits holds up those behind it. */
 	if (copying || participant->waiting_batch) {
 		region_set_union_with(&participant->waiting, &record->regions);

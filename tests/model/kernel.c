@@ -236,6 +236,7 @@ const char *kernel_complaint_name(enum kernel_complaint kind)
 	    [KERNEL_ANSWER_LOST] = "answer-lost",
 	    [KERNEL_LOG_FAILURE] = "log-failure",
 	    [KERNEL_LEG_FAILURE] = "leg-failure",
+	    [KERNEL_FLUSH_FAILURE] = "flush-failure",
 	    [KERNEL_WRITE_UNMARKED] = "write-unmarked",
 	    [KERNEL_WRITE_ONE_LEG] = "write-one-leg",
 	};

@@ -61,7 +61,7 @@ void leg_write_bio(struct table *table, struct bio *bio, bool all_legs)
 		region->leg_writes++;
 		if (!all_legs)
 			kernel_complain(table, KERNEL_WRITE_ONE_LEG, 0, region->key, 0);
-		else if (region->state != KERNEL_REGION_DIRTY || table->log_failure)
+		else if ((region->state != KERNEL_REGION_DIRTY && !region->unheard) || table->log_failure)
 			kernel_complain(table, KERNEL_WRITE_UNMARKED, 0, region->key, 0);
 	}
 	if (!all_legs) {

@@ -71,6 +71,7 @@ struct region {
 	enum kernel_region_state state;
 	unsigned pending;
 	unsigned leg_writes;
+	bool unheard; /* out of sync by a failed cache flush: marked still, as far as the log knows */
 	struct bio_list delayed;
 };
 

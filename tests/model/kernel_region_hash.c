@@ -3,6 +3,7 @@
 #include "tests/model/kernel_private.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 static struct region_bucket *rh_bucket(struct table *table, region_t region)
@@ -109,6 +110,10 @@ void rh_dec(struct table *table, region_t key)
 	if (--region->pending)
 		return;
 	if (table->flush_failure) {
+		if (region->state == KERNEL_REGION_DIRTY) {
+			region->unheard = true;
+			kernel_complain(table, KERNEL_FLUSH_FAILURE, 0, key, -EIO);
+		}
 		region->state = KERNEL_REGION_NOSYNC;
 	} else if (region->state == KERNEL_REGION_RECOVERING) {
 		rh_list_move(table, region, REGION_LIST_QUIESCED, true);

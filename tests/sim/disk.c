@@ -72,6 +72,8 @@ void disk_init(struct sim *sim)
 		log->integrated_flush = (sim->options.seed & 1) && sim_chance(sim, 50);
 		log->handle_errors =
 		    (sim->options.seed / 8 + i) % 4 || !(sim->options.faults & (1u << FAULT_SILENT));
+		log->keep_log =
+		    (sim->options.seed / 8 + i) % 4 == 1 && sim->options.faults & (1u << FAULT_SILENT);
 		log->region_count = (unsigned)sim_between(sim, 2, sim_chance(sim, 70) ? 12 : SIM_REGIONS);
 		if (sim->options.small)
 			log->region_count = 2;
@@ -141,10 +143,15 @@ static void leg_flush(struct sim_log *log, unsigned leg, unsigned node)
 		}
 }
 
+static bool flush_fails(const struct sim *sim, unsigned node, unsigned log, unsigned leg)
+{
+	return sim->nodes[node].leg_broken[log][leg] || sim->nodes[node].flush_broken[log][leg];
+}
+
 bool disk_leg_broken(const struct sim *sim, unsigned node, unsigned log)
 {
 	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
-		if (sim->nodes[node].leg_broken[log][leg])
+		if (flush_fails(sim, node, log, leg))
 			return true;
 	return false;
 }
@@ -153,8 +160,39 @@ bool disk_leg_broken(const struct sim *sim, unsigned node, unsigned log)
  */
 static bool leg_op_fails(const struct sim *sim, const struct sim_event *event)
 {
+	if (event->leg.type == KERNEL_LEG_FLUSH)
+		return flush_fails(sim, event->node, (unsigned)event->a, event->leg.leg.leg);
 	return sim->nodes[event->node].leg_broken[event->a][event->leg.leg.leg] &&
 	       (sim->logs[event->a].handle_errors || !event->leg.leg.copy);
+}
+
+/* Anything may be read there afterwards, from each leg something else; also where the discard failed. */
+static void leg_discard(struct sim *sim, const struct sim_event *event)
+{
+	const struct leg_operation *out = &event->leg;
+	struct sim_log *log = &sim->logs[event->a];
+
+	log->discarded[out->leg.region][out->leg.block] = true;
+	block_write(log, out->leg.leg, out->leg.region, out->leg.block, sim->next_tag++, event->node);
+}
+
+/* A failed cache flush may have lost what the kernel holds to be unflushed: the other leg has it. */
+void disk_cache_lost(struct sim *sim, unsigned node, unsigned log, unsigned region)
+{
+	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+		for (unsigned block = 0; block < SIM_BLOCKS; block++) {
+			struct block *it = &sim->logs[log].legs[leg][region][block];
+
+			if (!(sim->nodes[node].devices[log].lost_legs >> leg & 1) || it->cached_by != node ||
+			    sim_chance(sim, 50))
+				continue;
+			work_may_read(&sim->logs[log].expected[region][block], it->durable);
+			sim_trace(sim, node, "%s leg %u region %u block %u: lost in the cache",
+				  sim->logs[log].uuid, leg, region, block);
+			it->visible = it->durable;
+			it->cached_by = 0;
+			sim->logs[log].touched |= UINT64_C(1) << region;
+		}
 }
 
 void disk_leg_land(struct sim *sim, const struct sim_event *event)
@@ -170,6 +208,8 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event)
 		if (!fails)
 			block_write(log, out->leg.leg, out->leg.region, out->leg.block, out->leg.tag,
 				    event->node);
+		if (!fails && !out->leg.copy)
+			log->discarded[out->leg.region][out->leg.block] = false;
 		sim_trace(sim, event->node, "%s %s to leg %u region %u block %u: %s", log->uuid,
 			  out->leg.copy ? "copy" : "write", out->leg.leg, (unsigned)out->leg.region,
 			  out->leg.block, fails ? "error" : "done");
@@ -185,7 +225,10 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event)
 	case KERNEL_LEG_FLUSH:
 		if (!fails)
 			leg_flush(log, out->leg.leg, event->node);
+		else
+			sim->nodes[event->node].devices[event->a].lost_legs |= 1u << out->leg.leg;
 		break;
+	case KERNEL_LEG_DISCARD: leg_discard(sim, event); break;
 	default: break;
 	}
 	if (fails && out->leg.copy)
@@ -424,7 +467,7 @@ void disk_event(struct sim *sim, struct sim_event *event)
 	case SIM_DEVICE_WRITE: device_write_done(sim, event); break;
 	case SIM_LEGS_FLUSH:
 		for (unsigned leg = 0; leg < SIM_LEGS && sim->options.mutant != MUTANT_NO_LEGS_FLUSH; leg++)
-			if (!sim->nodes[event->node].leg_broken[event->a][leg])
+			if (!flush_fails(sim, event->node, (unsigned)event->a, leg))
 				leg_flush(&sim->logs[event->a], leg, event->node);
 		if (sim->options.mutant != MUTANT_LEGS_FLUSH_EARLY)
 			io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c,
@@ -478,8 +521,14 @@ void disk_node_dies(struct sim *sim, unsigned node)
 		    !leg_op_fails(sim, event) && (sim->script ? !event->leg.leg.leg : sim_chance(sim, 50))) {
 			block_write(&sim->logs[event->a], event->leg.leg.leg, event->leg.leg.region,
 				    event->leg.leg.block, event->leg.leg.tag, node);
+			if (!event->leg.leg.copy)
+				sim->logs[event->a].discarded[event->leg.leg.region][event->leg.leg.block] =
+				    false;
 			story(sim, node, "the write of region %u is on leg %u",
 			      (unsigned)event->leg.leg.region, event->leg.leg.leg);
+		} else if (event->type == SIM_LEG && event->leg.type == KERNEL_LEG_DISCARD &&
+			   sim_chance(sim, 50)) {
+			leg_discard(sim, event);
 		} else if (event->type == SIM_DEVICE_WRITE)
 			device_write_land(sim, event, true);
 	}

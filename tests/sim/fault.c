@@ -142,21 +142,23 @@ static void device_break(struct sim *sim, unsigned node)
 	sim_plan(sim, SIM_DEVICE_MEND, 0, sim_between(sim, 100 * MS, 10 * SECOND));
 }
 
-/* One path to a leg, or all. Without handle_errors the first leg never fails: its kernel acknowledges a write
- * that the second leg alone has, and the next recovery copies the first over it. */
+/* One path to a leg, or all. Without handle_errors, or with keep_log, the first leg never fails: its kernel
+ * acknowledges a write that the second leg alone has, and the next recovery copies the first over it. */
 static void leg_break(struct sim *sim, unsigned node)
 {
 	unsigned log = (unsigned)sim_below(sim, sim->log_count), leg = (unsigned)sim_below(sim, SIM_LEGS);
-	bool all = sim_chance(sim, 30);
+	bool all = sim_chance(sim, 30), flushes = sim_chance(sim, 30);
 	struct sim_event *mend;
 
-	if (!sim->logs[log].handle_errors)
+	if (!sim->logs[log].handle_errors || sim->logs[log].keep_log)
 		leg = 1;
 	for (unsigned i = 1; i <= sim->node_count; i++)
 		if (all || i == node)
-			sim->nodes[i].leg_broken[log][leg] = true;
-	sim_trace(sim, all ? 0 : node, "%s leg %u fails", sim->logs[log].uuid, leg);
-	story(sim, all ? 0 : node, "leg %u fails", leg);
+			*(flushes ? &sim->nodes[i].flush_broken[log][leg]
+				  : &sim->nodes[i].leg_broken[log][leg]) = true;
+	sim_trace(sim, all ? 0 : node, "%s leg %u fails%s", sim->logs[log].uuid, leg,
+		  flushes ? " to flush its cache" : "");
+	story(sim, all ? 0 : node, "leg %u fails%s", leg, flushes ? " to flush its cache" : "");
 	mend = sim_plan(sim, SIM_LEG_MEND, 0,
 			sim_chance(sim, 70) ? sim_between(sim, 10 * MS, 5 * SECOND)
 					    : sim_between(sim, 5 * SECOND, 60 * SECOND));
@@ -165,8 +167,10 @@ static void leg_break(struct sim *sim, unsigned node)
 
 static void leg_mend(struct sim *sim, unsigned log)
 {
-	for (unsigned i = 1; i <= sim->node_count; i++)
+	for (unsigned i = 1; i <= sim->node_count; i++) {
 		memset(sim->nodes[i].leg_broken[log], 0, sizeof(sim->nodes[i].leg_broken[log]));
+		memset(sim->nodes[i].flush_broken[log], 0, sizeof(sim->nodes[i].flush_broken[log]));
+	}
 	sim_trace(sim, 0, "%s legs are good again", sim->logs[log].uuid);
 	story(sim, 0, "the legs are good again");
 	work_legs_good(sim, log);

@@ -102,6 +102,14 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
 			       CORE_MUTANT_OPEN_FORGOTTEN},
     [MUTANT_NO_ACK] = {"no-ack", "A5", "a core log commits without acknowledgements", "partition",
 		       CORE_MUTANT_NO_ACK},
+    [MUTANT_HELD_DROPPED] = {"held-dropped", "A7", "what a table holds still when it goes is taken for clean",
+			     "leg,silent", CORE_MUTANT_HELD_DROPPED},
+    [MUTANT_HELD_RESUMED] = {"held-resumed", "A7",
+			     "what a table holds still when it is resumed again is taken for clean",
+			     "life,leg,silent", CORE_MUTANT_HELD_RESUMED},
+    [MUTANT_GHOSTS_WAIT] = {"ghosts-wait", "B2",
+			    "new marks wait for every ghost, not only for one that is copied", "node,kill",
+			    CORE_MUTANT_GHOSTS_WAIT},
 };
 
 int mutant_find(const char *name)

@@ -94,6 +94,17 @@ static struct told *told_find(struct sim *sim, unsigned node, unsigned log, luid
 	return NULL;
 }
 
+/* Has the table the region out of sync in its hash, whatever the daemon says? */
+bool observe_out_of_sync(const struct sim *sim, unsigned node, unsigned log, luid_t luid, unsigned region)
+{
+	const struct told *told = sim->nodes[node].devices[log].told;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (told[i].used && told[i].luid == luid)
+			return (told[i].failed | told[i].unheard) >> region & 1;
+	return false;
+}
+
 /* Has a leg failed under the region, as far as this node's daemon knows, or another's? */
 static bool region_failed(const struct sim *sim, unsigned number, unsigned log, region_t region)
 {
@@ -128,7 +139,9 @@ void observe_complaint(struct sim *sim, unsigned node, unsigned log, const struc
 	told = told_find(sim, node, log, out->luid, false);
 	if (out->complaint.request == ULOG_POSTSUSPEND)
 		told_quiet(told);
-	deed->failed = (told && (told->failed >> out->complaint.region & 1)) ||
+	if (told && deed->complaint == KERNEL_FLUSH_FAILURE)
+		told->unheard |= UINT64_C(1) << out->complaint.region;
+	deed->failed = (told && ((told->failed | told->unheard) >> out->complaint.region & 1)) ||
 		       region_failed(sim, node, log, out->complaint.region);
 }
 

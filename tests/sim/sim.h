@@ -52,7 +52,7 @@ enum fault_kind {
 	FAULT_MEMORY,	 /* a daemon dies, and its run directory is lost: it knows that it was there */
 	FAULT_LIFE,	 /* suspend, reload, remove under load */
 	FAULT_LEG,	 /* a node's path to a leg fails, or all do; then LVM repairs */
-	FAULT_SILENT,	 /* no event: some tables have no handle_errors */
+	FAULT_SILENT,	 /* no event: some tables have no handle_errors, or keep_log */
 	FAULT_KINDS
 };
 
@@ -149,11 +149,12 @@ struct truth {
 struct sim_log {
 	char uuid[LOG_UUID_BYTES];
 	bool disk, nosync, integrated_flush;
-	bool handle_errors; /* of its tables */
+	bool handle_errors, keep_log; /* of its tables */
 	bool repair_wanted; /* a leg failed somewhere: LVM reloads all tables when the legs are good */
 	unsigned region_count;
 	struct block legs[SIM_LEGS][SIM_REGIONS][SIM_BLOCKS];
 	struct expected expected[SIM_REGIONS][SIM_BLOCKS];
+	bool discarded[SIM_REGIONS][SIM_BLOCKS]; /* and not written since: the legs may differ (hazard B15) */
 	uint8_t image[SIM_IMAGE], durable_image[SIM_IMAGE];
 	unsigned writes[SIM_NODES + 1][SIM_REGIONS]; /* leg writes under way, of each node */
 	unsigned copier[SIM_REGIONS];		     /* node that copies, 0: none */
@@ -198,15 +199,17 @@ struct asked {
 
 struct user_bio {
 	uint64_t id; /* 0: unused */
+	enum kernel_bio_type type;
 	unsigned log, region, block;
-	uint64_t tag; /* 0: a read */
+	uint64_t tag; /* of a write */
 };
 
 struct told {
 	luid_t luid;
 	uint8_t answers[SIM_REGIONS]; /* of IN_SYNC: 0 unknown, 1 no, 2 yes */
 	uint64_t marked;	      /* regions, by bit: MARK was answered, CLEAR not sent */
-	uint64_t failed; /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
+	uint64_t failed;	      /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
+	uint64_t unheard;	      /* out of sync there by a failed cache flush, which it told nobody (hazard A7) */
 	bool used, resumed;
 	bool at_rest; /* POSTSUSPEND was answered */
 };
@@ -220,6 +223,8 @@ struct sim_device {
 	bool resume_unheard; /* its last RESUME reached nobody */
 	bool at_rest;	     /* POSTSUSPEND of the last table that was not was answered */
 	bool looked_at;	     /* once, after the faults */
+	bool flush_failed;   /* its kernel takes what it writes for lost: it has to be reloaded */
+	unsigned lost_legs;  /* by bit: a user's cache flush failed there */
 	enum kernel_command_type command;
 	unsigned bios;
 	enum kernel_command_type plan[4]; /* what comes next */
@@ -265,7 +270,8 @@ struct sim_node {
 	struct run_memory run[SIM_LOGS];
 	bool quorate_told;
 	bool device_broken;
-	bool leg_broken[SIM_LOGS][SIM_LEGS]; /* its path to the leg */
+	bool leg_broken[SIM_LOGS][SIM_LEGS];   /* its path to the leg */
+	bool flush_broken[SIM_LOGS][SIM_LEGS]; /* writes pass, cache flushes fail */
 	/* corosync */
 	bool corosync_up;
 	bool deaf; /* what is ordered does not reach it until its ring breaks: lost packets, sent again in
@@ -449,6 +455,7 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event);
 void disk_node_dies(struct sim *sim, unsigned node);
 void disk_path_flush(struct sim *sim, unsigned node, unsigned log);
 void disk_excuse(struct sim *sim, unsigned node, unsigned log);
+void disk_cache_lost(struct sim *sim, unsigned node, unsigned log, unsigned region);
 bool disk_leg_broken(const struct sim *sim, unsigned node, unsigned log);
 void disk_power_cut(struct sim *sim);
 void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns);
@@ -486,6 +493,7 @@ void observe_device_write(struct sim *sim, unsigned node, unsigned log);
 void observe_wrong_read(struct sim *sim, unsigned node, unsigned log, unsigned region, unsigned block,
 			uint64_t value);
 void observe_complaint(struct sim *sim, unsigned node, unsigned log, const struct kernel_output *out);
+bool observe_out_of_sync(const struct sim *sim, unsigned node, unsigned log, luid_t luid, unsigned region);
 void observe_delivery(struct sim *sim, unsigned node, struct ring_model *ring, uint64_t index);
 void observe_request(struct sim *sim, unsigned node, const struct kernel_output *out);
 void observe_reply(struct sim *sim, unsigned node, const struct effect *effect);

@@ -18,7 +18,8 @@ bool truth_legs_differ(const struct sim_log *log, unsigned region)
 {
 	for (unsigned leg = 1; leg < SIM_LEGS; leg++)
 		for (unsigned block = 0; block < SIM_BLOCKS; block++)
-			if (log->legs[leg][region][block].visible != log->legs[0][region][block].visible)
+			if (!log->discarded[region][block] &&
+			    log->legs[leg][region][block].visible != log->legs[0][region][block].visible)
 				return true;
 	return false;
 }
@@ -30,7 +31,7 @@ unsigned truth_legs_cached(const struct sim_log *log, unsigned region, unsigned 
 			const struct block *it = &log->legs[leg][region][block];
 
 			*ret_leg = leg;
-			if (it->cached_by && it->visible != it->durable)
+			if (it->cached_by && it->visible != it->durable && !log->discarded[region][block])
 				return it->cached_by;
 		}
 	return 0;

@@ -51,36 +51,71 @@ void work_may_read(struct expected *expected, uint64_t value)
 		expect_possible(expected, value);
 }
 
-static void bio_submit(struct sim *sim, struct sim_node *node, unsigned number, unsigned region,
-		       unsigned block, bool write)
+/* What is read behind a discard until the next write is nobody's promise (hazard B15). */
+static void bio_expect(struct expected *expected, const struct user_bio *bio)
 {
+	if (bio->type == KERNEL_READ)
+		expected->readers++;
+	if (bio->type == KERNEL_WRITE)
+		expect_possible(expected, bio->tag);
+	if (bio->type == KERNEL_DISCARD)
+		expected->any = true;
+	expected->locked = expected->locked || bio->type == KERNEL_WRITE || bio->type == KERNEL_DISCARD;
+}
+
+static void bio_unlock(struct expected *expected, const struct user_bio *bio)
+{
+	if (bio->type == KERNEL_READ)
+		expected->readers--;
+	if (bio->type == KERNEL_WRITE || bio->type == KERNEL_DISCARD)
+		expected->locked = false;
+}
+
+static void bio_submit(struct sim *sim, struct sim_node *node, unsigned number, unsigned region,
+		       unsigned block, enum kernel_bio_type type)
+{
+	static const char *const names[] = {[KERNEL_READ] = "read",
+					    [KERNEL_WRITE] = "write",
+					    [KERNEL_FLUSH] = "flush",
+					    [KERNEL_DISCARD] = "discard"};
+
 	struct sim_device *device = &node->devices[number];
 	struct sim_log *log = &sim->logs[number];
 	struct user_bio *bio = bio_find(node, 0);
 	struct expected *expected = &log->expected[region][block];
-	struct kernel_bio submit = {.region = region, .block = block};
+	struct kernel_bio submit = {.region = region, .block = block, .type = type};
+	bool changes = type == KERNEL_WRITE || type == KERNEL_DISCARD;
 
-	if (!bio || expected->locked || (write && expected->readers))
+	if (!bio || (type != KERNEL_FLUSH && expected->locked) || (changes && expected->readers))
 		return;
 	submit.id = sim->next_tag++;
 	submit.tag = submit.id;
-	submit.type = write ? KERNEL_WRITE : KERNEL_READ;
 	if (kernel_submit(node->kernel, (unsigned)device->number, &submit))
 		return;
 	device->bios++;
-	*bio = (struct user_bio){.id = submit.id, .log = number, .region = region, .block = block};
-	if (write) {
-		bio->tag = submit.tag;
-		expected->locked = true;
-		expect_possible(expected, submit.tag);
-	} else {
-		expected->readers++;
-	}
+	*bio = (struct user_bio){.id = submit.id,
+				 .type = type,
+				 .log = number,
+				 .region = region,
+				 .block = block,
+				 .tag = submit.tag};
+	bio_expect(expected, bio);
 	if (!sim->script)
-		story(sim, node->id, "user: %s region %u", write ? "write" : "read", region);
-	sim_trace(sim, node->id, "user %s %s region %u block %u tag %llu", write ? "writes" : "reads",
-		  log->uuid, region, block, (unsigned long long)submit.tag);
+		story(sim, node->id, "user: %s region %u", names[type], region);
+	sim_trace(sim, node->id, "user's %s of %s region %u block %u tag %llu", names[type], log->uuid,
+		  region, block, (unsigned long long)submit.tag);
 	host_kernel_soon(sim, node->id);
+}
+
+static enum kernel_bio_type type_choose(struct sim *sim)
+{
+	uint64_t percent = sim_below(sim, 100);
+
+	if (percent < 4)
+		return KERNEL_DISCARD;
+	if (percent < 9)
+		return KERNEL_FLUSH;
+	return percent < 70 ? KERNEL_WRITE : KERNEL_READ;
 }
 
 static void io_submit(struct sim *sim, struct sim_node *node, unsigned number)
@@ -89,12 +124,12 @@ static void io_submit(struct sim *sim, struct sim_node *node, unsigned number)
 	unsigned region = (unsigned)sim_below(sim, sim_chance(sim, 50) ? (count + 3) / 4 : count);
 	unsigned block = (unsigned)sim_below(sim, SIM_BLOCKS);
 
-	bio_submit(sim, node, number, region, block, sim_chance(sim, 70));
+	bio_submit(sim, node, number, region, block, type_choose(sim));
 }
 
 void work_io(struct sim *sim, unsigned node, unsigned log, unsigned region, bool write)
 {
-	bio_submit(sim, &sim->nodes[node], log, region, 0, write);
+	bio_submit(sim, &sim->nodes[node], log, region, 0, write ? KERNEL_WRITE : KERNEL_READ);
 }
 
 static unsigned device_log(const struct sim *sim, const struct sim_node *node, unsigned device)
@@ -133,6 +168,17 @@ static bool read_excused(struct sim *sim, unsigned number, unsigned log_number, 
 	       info.leg_status[0] != 'A';
 }
 
+/* A cache flush that fails takes ms->in_sync away and tells nobody; the next GET_SYNC_COUNT is full, and the
+ * failure of the leg forgotten (do_recovery(), reset_ms_flags() of dm-raid1.c). From then on regions that the
+ * table has out of sync are written on its default leg alone, which may be another than the one that is
+ * copied; and what the cache had may be lost. So what is read later may be either (protocol/README, what is
+ * left open). */
+static bool on_one_leg(const struct sim *sim, unsigned number, const struct user_bio *bio, luid_t luid)
+{
+	return sim->nodes[number].devices[bio->log].lost_legs &&
+	       observe_out_of_sync(sim, number, bio->log, luid, bio->region);
+}
+
 void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output *out)
 {
 	struct sim_node *node = &sim->nodes[number];
@@ -144,19 +190,15 @@ void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output 
 		return;
 	sim_trace(sim, number, "user's bio %llu is done: %d", (unsigned long long)out->bio.id,
 		  out->bio.error);
-	story(sim, number, "the %s of region %u is done%s", bio->tag ? "write" : "read", bio->region,
-	      out->bio.error ? ": error" : "");
+	story(sim, number, "the %s of region %u is done%s", bio->type == KERNEL_READ ? "read" : "write",
+	      bio->region, out->bio.error ? ": error" : "");
 	expected = &sim->logs[bio->log].expected[bio->region][bio->block];
 	bio->id = 0;
-	if (bio->tag) {
-		expected->locked = false;
-		if (!out->bio.error)
-			expect_written(expected, bio->tag);
-		return;
-	}
-	expected->readers--;
-	if (!out->bio.error && !sim->logs[bio->log].excused && !expect_allows(expected, out->bio.tag) &&
-	    !read_excused(sim, number, bio->log, bio->region))
+	bio_unlock(expected, bio);
+	if (bio->type == KERNEL_WRITE && !out->bio.error && !on_one_leg(sim, number, bio, out->luid))
+		expect_written(expected, bio->tag);
+	if (bio->type == KERNEL_READ && !out->bio.error && !sim->logs[bio->log].excused &&
+	    !expect_allows(expected, out->bio.tag) && !read_excused(sim, number, bio->log, bio->region))
 		observe_wrong_read(sim, number, bio->log, bio->region, bio->block, out->bio.tag);
 }
 
@@ -171,10 +213,7 @@ void work_node_dies(struct sim *sim, unsigned number)
 		if (!bio->id)
 			continue;
 		bio->id = 0;
-		if (bio->tag)
-			expected->locked = false;
-		else
-			expected->readers--;
+		bio_unlock(expected, bio);
 	}
 	for (unsigned i = 0; i < sim->log_count; i++) {
 		struct sim_device *device = &node->devices[i];
@@ -202,7 +241,8 @@ static void command_start(struct sim *sim, struct sim_node *node, unsigned numbe
 				     .log_args = args,
 				     .integrated_flush = log->integrated_flush,
 				     .leg_count = SIM_LEGS,
-				     .handle_errors = log->handle_errors};
+				     .handle_errors = log->handle_errors,
+				     .keep_log = log->keep_log};
 
 	if (log->disk)
 		snprintf(args, sizeof(args), "clustered-disk 253:%u %u%s", number, SIM_REGION_SECTORS,
@@ -244,6 +284,8 @@ static void table_gone(struct sim *sim, unsigned number, unsigned log)
 {
 	struct sim_device *device = &sim->nodes[number].devices[log];
 
+	device->flush_failed = false;
+	device->lost_legs = 0;
 	/* Nobody heard of its end while its legs could be reached through it. */
 	if (device->unflushed)
 		disk_path_flush(sim, number, log);
@@ -310,6 +352,19 @@ void work_excuse(struct sim *sim, unsigned number, unsigned log)
 	device->excused = true;
 }
 
+/* A log failure stops writes to regions in sync alone. One that a failed cache flush has turned out of sync
+ * is written, though the mark of it could not be committed: the kernel was told so. */
+static bool unmarked_by_failures(const struct sim *sim, unsigned number, unsigned log,
+				 const struct kernel_output *out)
+{
+	const struct sim_node *node = &sim->nodes[number];
+	struct kernel_device info;
+
+	return out->complaint.kind == KERNEL_WRITE_ONE_LEG && node->devices[log].flush_failed &&
+	       !kernel_device_info(node->kernel, out->device, &info) && info.log_failure &&
+	       observe_out_of_sync(sim, number, log, out->luid, (unsigned)out->complaint.region);
+}
+
 /* What the kernel complains of is either a fault that was made here, or a broken promise. */
 void work_complaint(struct sim *sim, unsigned number, const struct kernel_output *out)
 {
@@ -331,6 +386,12 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 		device->unflushed = true;
 	if (out->complaint.kind == KERNEL_RESUME_FAILED)
 		work_excuse(sim, number, log);
+	if (unmarked_by_failures(sim, number, log, out))
+		work_excuse(sim, number, log);
+	if (out->complaint.kind == KERNEL_FLUSH_FAILURE) {
+		device->flush_failed = true;
+		disk_cache_lost(sim, number, log, (unsigned)out->complaint.region);
+	}
 	observe_complaint(sim, number, log, out);
 }
 
@@ -477,13 +538,14 @@ void work_repair_tables(struct sim *sim)
 			const struct log *own = log_find(sim->nodes[node].core, sim->logs[log].uuid);
 			const struct instance *table = own ? log_resumed_instance(own) : NULL;
 
-			/* A log device that nobody could write is tried again after a reload only. The error
+			/* A cache flush that failed only its kernel knows of: `dmsetup status` may show it. A
+			 * log device that nobody could write is tried again after a reload only. The error
 			 * for a FLUSH may have come when the kernel had asked again: nobody but the daemon
 			 * knows of it, and its status says so. */
 			if (self &&
 			    ((table && table->log_failed) || participant_tainted(self) ||
-			     world->device_dead || world->repair_barred ||
-			     !region_set_is_empty(&world->failed)) &&
+			     sim->nodes[node].devices[log].flush_failed || world->device_dead ||
+			     world->repair_barred || !region_set_is_empty(&world->failed)) &&
 			    sim->nodes[node].devices[log].stage == TABLE_ACTIVE)
 				sim->nodes[node].devices[log].reload_wanted = true;
 		}

@@ -25,6 +25,8 @@ struct host {
 	int work;    /* next region to recover, -1: none */
 	bool deaf;   /* requests reach nobody */
 	bool silent; /* requests are heard and not answered */
+	bool flushes_fail, discards_fail;
+	unsigned bad_leg; /* writes there fail, 0: none */
 	uint32_t last_seq;
 	luid_t resumed; /* newest table told to resume: the count of others reads 0 (hazard B8) */
 	uint64_t tags[2][REGIONS];
@@ -113,13 +115,21 @@ static void host_output(struct host *host, const struct kernel_output *out)
 		host->tags[out->leg.leg][out->leg.region] = out->leg.tag;
 		snprintf(text, sizeof(text), "write(%u,%u)", out->leg.leg, out->leg.region);
 		host_note(host, text);
-		kernel_leg_done(host->kernel, out->leg.op, 0, 0);
+		kernel_leg_done(host->kernel, out->leg.op,
+				host->bad_leg && out->leg.leg == host->bad_leg ? -EIO : 0, 0);
 		break;
 	case KERNEL_LEG_READ:
 		kernel_leg_done(host->kernel, out->leg.op, 0, host->tags[out->leg.leg][out->leg.region]);
 		break;
 	case KERNEL_LEG_FLUSH:
-	case KERNEL_LEG_DISCARD: kernel_leg_done(host->kernel, out->leg.op, 0, 0); break;
+		kernel_leg_done(host->kernel, out->leg.op, host->flushes_fail && out->leg.leg == 1 ? -EIO : 0,
+				0);
+		break;
+	case KERNEL_LEG_DISCARD:
+		snprintf(text, sizeof(text), "discard(%u,%u)", out->leg.leg, out->leg.region);
+		host_note(host, text);
+		kernel_leg_done(host->kernel, out->leg.op, host->discards_fail ? -EIO : 0, 0);
+		break;
 	case KERNEL_BIO_DONE: host_note(host, out->bio.error ? "bio-failed" : "bio-done"); break;
 	case KERNEL_COMMAND_DONE:
 		host->command_error = out->command.error;
@@ -447,6 +457,87 @@ static void test_leg_failure(void **state)
 	kernel_free(host.kernel);
 }
 
+static void host_submit(struct host *host, enum kernel_bio_type type, region_t region, uint64_t id)
+{
+	struct kernel_bio bio = {.id = id, .type = type, .region = region, .tag = id};
+
+	assert_int_equal(kernel_submit(host->kernel, (unsigned)host->device, &bio), 0);
+	host_settle(host);
+}
+
+/* A cache flush fails: the log hears nothing, a region written since is never cleared, and once
+ * GET_SYNC_COUNT was full it is written on one leg alone, by this table also after a suspend (hazard A7). */
+static void test_flush_failure(void **state)
+{
+	struct host host;
+
+	(void)state;
+	host_start(&host, true, false);
+	host.flushes_fail = true;
+	host.trace[0] = '\0';
+	host_submit(&host, KERNEL_FLUSH, 0, 1);
+	assert_string_equal(host.trace, "[leg-failure]"); /* held, as handle_errors says */
+	host.flushes_fail = false;
+	host.trace[0] = '\0';
+	host_write(&host, 3, 55);
+	assert_string_equal(
+	    host.trace, "GET_SYNC_COUNT:100 IN_SYNC:100 IN_SYNC:100 MARK_REGION:100(1) FLUSH:100 write(0,3) "
+			"write(1,3) [flush-failure] bio-done");
+	host.trace[0] = '\0';
+	host_write(&host, 3, 56);
+	assert_string_equal(host.trace, "[write-one-leg] write(0,3) bio-done");
+	host_command(&host, KERNEL_SUSPEND, NULL);
+	host_command(&host, KERNEL_RESUME, NULL);
+	host.trace[0] = '\0';
+	host_write(&host, 3, 57);
+	assert_string_equal(
+	    host.trace, "GET_RESYNC_WORK:100 IS_REMOTE_RECOVERING:100 [write-one-leg] write(0,3) bio-done");
+	kernel_free(host.kernel);
+}
+
+/* A discard goes to all legs and asks nothing; one that fails is the user's to know, and fails no leg (hazard
+ * B15). */
+static void test_discard(void **state)
+{
+	struct host host;
+
+	(void)state;
+	host_start(&host, true, false);
+	host.trace[0] = '\0';
+	host_submit(&host, KERNEL_DISCARD, 2, 1);
+	assert_string_equal(host.trace, "discard(0,2) discard(1,2) bio-done");
+	host.discards_fail = true;
+	host.trace[0] = '\0';
+	host_submit(&host, KERNEL_DISCARD, 2, 2);
+	assert_string_equal(host.trace, "discard(0,2) discard(1,2) bio-failed");
+	kernel_free(host.kernel);
+}
+
+/* With keep_log a write that one leg has is acknowledged, the log is told, and later ones go to the default
+ * leg. */
+static void test_keep_log(void **state)
+{
+	struct host host;
+	struct kernel_table table = *host_table(false);
+
+	(void)state;
+	host_start(&host, true, false);
+	table.keep_log = true;
+	host_command(&host, KERNEL_LOAD, &table);
+	host_command(&host, KERNEL_RESUME, NULL);
+	host.bad_leg = 1;
+	host.trace[0] = '\0';
+	host_write(&host, 3, 55);
+	assert_false(host.in_sync[3]);
+	assert_non_null(strstr(host.trace, "SET_REGION_SYNC"));
+	assert_non_null(strstr(host.trace, "bio-done"));
+	host.in_sync[3] = true; /* as far as this log lets writes pass */
+	host.trace[0] = '\0';
+	host_write(&host, 3, 56);
+	assert_non_null(strstr(host.trace, "[write-one-leg] write(0,3) bio-done"));
+	kernel_free(host.kernel);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -462,6 +553,9 @@ int main(void)
 	    cmocka_unit_test(test_resume_fails),
 	    cmocka_unit_test(test_reload),
 	    cmocka_unit_test(test_leg_failure),
+	    cmocka_unit_test(test_flush_failure),
+	    cmocka_unit_test(test_discard),
+	    cmocka_unit_test(test_keep_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
