@@ -88,8 +88,6 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
 			   "none", CORE_MUTANT_STALE_SYNC},
     [MUTANT_CLAIM_MARKED] = {"claim-marked", "A12", "a claim is granted while others hold a mark", "node",
 			     CORE_MUTANT_CLAIM_MARKED},
-    [MUTANT_REPAIR_BARRED] = {"repair-barred", "B9", "ghosts are repaired although a leg failed",
-			      "power,life,leg,silent", CORE_MUTANT_REPAIR_BARRED},
     [MUTANT_GHOSTS_COUNT] = {"ghosts-count", "B10", "ghosts and failed regions count as in sync", "node",
 			     CORE_MUTANT_GHOSTS_COUNT},
     [MUTANT_FAILED_FORGOTTEN] = {"failed-forgotten", "B11",
