@@ -29,6 +29,7 @@ static const char *const record_names[RECORD_TYPE_END] = {
     [RECORD_WRITER_AGAIN] = "WRITER_AGAIN",
     [RECORD_MEMBER_KNOWN] = "MEMBER_KNOWN",
     [RECORD_CLAIM_KNOWN] = "CLAIM_KNOWN",
+    [RECORD_DOUBT] = "DOUBT",
 };
 
 const char *record_type_name(enum record_type type)
@@ -246,6 +247,7 @@ static const uint16_t record_fields[RECORD_TYPE_END] = {
     [RECORD_WRITER_AGAIN] = FIELD_LOG,
     [RECORD_MEMBER_KNOWN] = FIELD_LOG | FIELD_NODE,
     [RECORD_CLAIM_KNOWN] = FIELD_LOG | FIELD_BATCH,
+    [RECORD_DOUBT] = FIELD_LOG | FIELD_REGIONS,
 };
 
 static void fields_encode(struct bytes_writer *writer, const struct record *record)

@@ -54,6 +54,7 @@ enum record_type {
 	RECORD_LEAVING,	      /* an instance has cleared all it can: only its SUSPENDED is left */
 	RECORD_WRITER_AGAIN,  /* writes wait for a dead log device: the sender tries it again */
 	RECORD_MEMBER_KNOWN,  /* the sender knows of what made this node a member */
+	RECORD_DOUBT,	      /* a flush of the legs failed behind writes of the sender to these regions */
 	RECORD_CLAIM_KNOWN,   /* the writer of the log device knows of a claim: marks on it wait */
 	RECORD_TYPE_END
 };

@@ -145,6 +145,7 @@ struct log {
 	struct region_set flushing;		    /* given up once the legs are flushed */
 	struct region_set clearing;		    /* CLEAR for the next frame */
 	struct region_set cleared_in_flight;	    /* CLEAR in the frame under way */
+	struct region_set doubted; /* marked when a flush of the legs failed, DOUBT is to be sent */
 	uint64_t linger_due_ns;			    /* UINT64_MAX: nothing lingers */
 	uint64_t batch_sent, batch_committed;
 	struct region_set fail_pending;	  /* FAILED for the next frame */
@@ -342,6 +343,8 @@ bool log_active(const struct core *core, const struct log *log); /* ready, activ
 bool log_io_in_flight(const struct log *log);			 /* a write of the log device, or a copy */
 bool log_holds(const struct log *log, region_t region);
 void log_legs_forget(struct core *core, struct log *log);
+void log_tables_old(struct core *core, struct log *log);
+bool leg_error(int error);
 void instance_destroy(struct core *core, struct log *log, struct instance *instance);
 
 /* kernel.c: requests and their answers. */

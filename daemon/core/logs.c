@@ -2,6 +2,7 @@
 /* Logs and instances of this node: finding, making, dropping them. */
 #include "daemon/core/internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +91,7 @@ static void log_free(struct core *core, struct log *log)
 	    &log->flushing,
 	    &log->clearing,
 	    &log->cleared_in_flight,
+	    &log->doubted,
 	    &log->fail_pending,
 	    &log->copied,
 	    &log->copied_flushing,
@@ -234,6 +236,24 @@ void log_legs_forget(struct core *core, struct log *log)
 {
 	log->legs_stale = true;
 	log_poke(core, log);
+}
+
+/* What a disk or its path says, not a copy that was cut off, a table that is just being replaced, or short memory. */
+bool leg_error(int error)
+{
+	return error == -EIO || error == -ENXIO || error == -EREMOTEIO || error == -ENOLINK || error == -ETIMEDOUT ||
+	       error == -ENODATA || error == -EILSEQ || error == -EBADE || error == -ENOSPC || error == -EROFS;
+}
+
+/* A leg failed: the tables that saw it have to be reloaded before anything is copied (hazard B9). */
+void log_tables_old(struct core *core, struct log *log)
+{
+	struct instance *instance;
+
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->known)
+			instance->old = true;
+	run_state_meta(core, log);
 }
 
 bool log_holds(const struct log *log, region_t region)

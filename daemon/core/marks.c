@@ -82,6 +82,7 @@ void marks_unlearn(struct log *log)
 	region_set_clear(&log->announced);
 	region_set_clear(&log->clearing);
 	region_set_clear(&log->cleared_in_flight);
+	region_set_clear(&log->doubted); /* spoken of as ghosts */
 	region_set_clear(&log->linger_old);
 	region_set_clear(&log->flushing);
 	/* Cleared in the frame that was under way, and marked again since. */
@@ -202,12 +203,33 @@ static void clearing_add(struct log *log, struct region_set *regions)
 	region_set_union_with(&log->clearing, regions);
 }
 
+/* What was written since the last good flush may be lost on a leg, whatever is flushed later: that goes for all
+ * that this node has marked, and for what its kernel copied (dm-log.c takes all for dirty then, disk_flush()). The
+ * others hear of it before the marks are cleared; a daemon that dies before says it again when it speaks. */
+static void marks_doubt(struct core *core, struct log *log)
+{
+	struct region_set doubt = {0};
+
+	recovery_tell_marked(core, log);
+	region_set_copy(&doubt, &log->announced);
+	region_set_union_with(&doubt, &log->pending);
+	region_set_subtract(&doubt, &log->ghosts);
+	if (!region_set_is_empty(&doubt)) {
+		log_tables_old(core, log);
+		region_set_union_with(&log->doubted, &doubt);
+		run_state_orphans(core, log, &doubt);
+	}
+	region_set_fini(&doubt);
+}
+
 void marks_flushed(struct core *core, struct log *log, int error)
 {
 	struct region_set unheard = {0}, failing = {0};
 
 	log->legs_busy = false;
 	if (error) {
+		if (leg_error(error))
+			marks_doubt(core, log);
 		/* Marks stay: a region whose bytes may sit in a volatile cache is not clean. */
 		log->legs_failed = true;
 		log->legs_retry_ns = core->now_ns + LEGS_RETRY_NS;

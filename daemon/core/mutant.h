@@ -21,6 +21,7 @@ enum core_mutant {
 	CORE_MUTANT_HELD_DROPPED,
 	CORE_MUTANT_HELD_RESUMED,
 	CORE_MUTANT_GHOSTS_WAIT,
+	CORE_MUTANT_DOUBT_FORGOTTEN,
 };
 
 extern enum core_mutant core_mutant_on; /* defined by the simulator */

@@ -5,8 +5,6 @@
  */
 #include "daemon/core/internal.h"
 
-#include <errno.h>
-
 /* Writes that wait this long for a recovery that no work is asked for wait for one that has stopped. */
 #define RESCUE_PATIENCE_NS (2 * NS_PER_S)
 /* A copy that failed without a word from a leg is tried again after this long. */
@@ -124,13 +122,8 @@ static void copied_tell(struct log *log, region_t region)
  * dirty. What the table was told of it stays: its kernel remembers by itself that the region is out of sync. */
 static void region_failed(struct core *core, struct log *log, region_t region)
 {
-	struct instance *instance;
-
 	copied_tell(log, region);
-	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->known)
-			instance->old = true;
-	run_state_meta(core, log);
+	log_tables_old(core, log);
 	if (region_set_add(&log->failed, region))
 		run_state_bit(core, log, RUN_FAILED, 0, region, true);
 	region_set_add(&log->fail_pending, region);
@@ -277,13 +270,6 @@ static void rescue_tick(struct core *core, struct log *log, const struct instanc
 		repair_copy_region(core, log, log->rescue);
 		return;
 	}
-}
-
-/* What a disk or its path says, not a copy that was cut off, a table that is just being replaced, or short memory. */
-static bool leg_error(int error)
-{
-	return error == -EIO || error == -ENXIO || error == -EREMOTEIO || error == -ENOLINK || error == -ETIMEDOUT ||
-	       error == -ENODATA || error == -EILSEQ || error == -EBADE || error == -ENOSPC || error == -EROFS;
 }
 
 void recovery_rescued(struct core *core, struct log *log, int error)

@@ -257,13 +257,13 @@ static void put_marks(struct bytes_writer *writer, struct log *log, const struct
 /* Most logs have nothing to say most of the time, and this is asked for each of them in each step. */
 static bool log_silent(const struct log *log)
 {
-	return !log->pending_due && region_set_is_empty(&log->clearing) &&
+	return !log->pending_due && region_set_is_empty(&log->clearing) && region_set_is_empty(&log->doubted) &&
 	       region_set_is_empty(&log->copied_ready) && region_set_is_empty(&log->fail_pending) &&
 	       region_set_is_empty(&log->want_pending);
 }
 
-/* Sync bits before clears before marks: a region that is copied, cleared and marked again comes in this
- * order. */
+/* Sync bits before doubts before clears before marks: a region that is copied, cleared and marked again comes in
+ * this order. */
 static void put_log(struct core *core, struct bytes_writer *writer, struct log *log)
 {
 	struct world_log *world = log_world(core, log);
@@ -272,7 +272,10 @@ static void put_log(struct core *core, struct bytes_writer *writer, struct log *
 	if (!self || writer_full(writer))
 		return;
 	put_regions(writer, RECORD_SYNCED, world, &log->copied_ready, NULL);
-	put_regions(writer, RECORD_CLEAR, world, &log->clearing, &log->cleared_in_flight);
+	if (region_set_is_empty(&log->copied_ready)) /* a ghost is what is not out of sync */
+		put_regions(writer, RECORD_DOUBT, world, &log->doubted, NULL);
+	if (region_set_is_empty(&log->doubted))
+		put_regions(writer, RECORD_CLEAR, world, &log->clearing, &log->cleared_in_flight);
 	put_marks(writer, log, world);
 	put_failed(writer, log, world);
 	put_regions(writer, RECORD_WANT, world, &log->want_pending, &log->want_sent);

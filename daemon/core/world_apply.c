@@ -454,6 +454,17 @@ static void apply_failed(struct world_log *log, const struct participant *partic
 	region_set_add(&log->failed, record->region);
 }
 
+/* A cache that could not be flushed may have lost what was acknowledged, whatever is flushed later: the legs may
+ * differ, and one of them is in trouble (hazards B7, B9). */
+static void apply_doubt(struct world_log *log, const struct record *record)
+{
+	if (CORE_MUTANT(DOUBT_FORGOTTEN))
+		return;
+	ghosts_from(log, &record->regions);
+	tables_old(log);
+	log->repair_barred = true;
+}
+
 static void apply_claim(struct world_log *log, node_id_t sender, const struct record *record)
 {
 	if (log->recoverer == sender && !log->claimed && region_set_contains(&log->ghosts, record->region)) {
@@ -585,6 +596,7 @@ static struct world_log *apply_to_log(struct world *world, node_id_t sender, con
 		break;
 	case RECORD_SYNCED: apply_synced(log, sender, record); break;
 	case RECORD_FAILED: apply_failed(log, participant, record); break;
+	case RECORD_DOUBT: apply_doubt(log, record); break;
 	case RECORD_CLAIM: apply_claim(log, sender, record); break;
 	case RECORD_CLAIM_KNOWN: apply_claim_known(log, sender, record); break;
 	case RECORD_RELEASE: apply_release(log, sender, record); break;

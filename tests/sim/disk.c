@@ -176,23 +176,35 @@ static void leg_discard(struct sim *sim, const struct sim_event *event)
 	block_write(log, out->leg.leg, out->leg.region, out->leg.block, sim->next_tag++, event->node);
 }
 
+static void region_cache_lost(struct sim *sim, unsigned node, unsigned log, unsigned leg, unsigned region)
+{
+	for (unsigned block = 0; block < SIM_BLOCKS; block++) {
+		struct block *it = &sim->logs[log].legs[leg][region][block];
+
+		if (it->cached_by != node || sim_chance(sim, 50))
+			continue;
+		work_may_read(&sim->logs[log].expected[region][block], it->durable);
+		sim_trace(sim, node, "%s leg %u region %u block %u: lost in the cache", sim->logs[log].uuid,
+			  leg, region, block);
+		it->visible = it->durable;
+		it->cached_by = 0;
+		sim->logs[log].touched |= UINT64_C(1) << region;
+	}
+}
+
 /* A failed cache flush may have lost what the kernel holds to be unflushed: the other leg has it. */
 void disk_cache_lost(struct sim *sim, unsigned node, unsigned log, unsigned region)
 {
 	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
-		for (unsigned block = 0; block < SIM_BLOCKS; block++) {
-			struct block *it = &sim->logs[log].legs[leg][region][block];
+		if (sim->nodes[node].devices[log].lost_legs >> leg & 1)
+			region_cache_lost(sim, node, log, leg, region);
+}
 
-			if (!(sim->nodes[node].devices[log].lost_legs >> leg & 1) || it->cached_by != node ||
-			    sim_chance(sim, 50))
-				continue;
-			work_may_read(&sim->logs[log].expected[region][block], it->durable);
-			sim_trace(sim, node, "%s leg %u region %u block %u: lost in the cache",
-				  sim->logs[log].uuid, leg, region, block);
-			it->visible = it->durable;
-			it->cached_by = 0;
-			sim->logs[log].touched |= UINT64_C(1) << region;
-		}
+/* The same of a daemon: all that its node has in that cache. */
+static void leg_cache_lost(struct sim *sim, unsigned node, unsigned log, unsigned leg)
+{
+	for (unsigned region = 0; region < sim->logs[log].region_count; region++)
+		region_cache_lost(sim, node, log, leg, region);
 }
 
 void disk_leg_land(struct sim *sim, const struct sim_event *event)
@@ -467,7 +479,9 @@ void disk_event(struct sim *sim, struct sim_event *event)
 	case SIM_DEVICE_WRITE: device_write_done(sim, event); break;
 	case SIM_LEGS_FLUSH:
 		for (unsigned leg = 0; leg < SIM_LEGS && sim->options.mutant != MUTANT_NO_LEGS_FLUSH; leg++)
-			if (!flush_fails(sim, event->node, (unsigned)event->a, leg))
+			if (flush_fails(sim, event->node, (unsigned)event->a, leg))
+				leg_cache_lost(sim, event->node, (unsigned)event->a, leg);
+			else
 				leg_flush(&sim->logs[event->a], leg, event->node);
 		if (sim->options.mutant != MUTANT_LEGS_FLUSH_EARLY)
 			io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c,

@@ -100,6 +100,8 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
 			       CORE_MUTANT_OPEN_FORGOTTEN},
     [MUTANT_NO_ACK] = {"no-ack", "A5", "a core log commits without acknowledgements", "partition",
 		       CORE_MUTANT_NO_ACK},
+    [MUTANT_DOUBT_FORGOTTEN] = {"doubt-forgotten", "B7", "a flush that succeeds makes up for one that failed before",
+				"leg", CORE_MUTANT_DOUBT_FORGOTTEN},
     [MUTANT_HELD_DROPPED] = {"held-dropped", "A7", "what a table holds still when it goes is taken for clean",
 			     "leg,silent", CORE_MUTANT_HELD_DROPPED},
     [MUTANT_HELD_RESUMED] = {"held-resumed", "A7",

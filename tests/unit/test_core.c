@@ -673,10 +673,11 @@ static void test_copied_is_told_before_the_suspend(void **state)
 	small_advance(cluster, 1000000000);
 	assert_answered(cluster, 1, suspend);
 	cluster->nodes[1].legs_broken = false;
-	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
-	recover_all(cluster, 1, 100);
+	activate(cluster, 1, 101, DISK_LOG);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	recover_all(cluster, 1, 101);
 	small_advance(cluster, 10000000000);
-	assert_int_equal(count_of(cluster, 1, 100), REGIONS);
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
 	assert_int_equal(device_dirty_count(cluster), 0);
 	cluster_free(cluster);
 }

@@ -104,6 +104,7 @@ static void check_fields(const struct record *record)
 	case RECORD_CLEAR:
 	case RECORD_SYNCED:
 	case RECORD_WANT:
+	case RECORD_DOUBT:
 	case RECORD_DESTROYED: has_regions = true; break;
 	case RECORD_COMMIT:
 		assert_int_equal(record->commit_count, 2);
