@@ -1061,6 +1061,35 @@ static void test_failure_behind_many_sync_bits(void **state)
 	cluster_free(cluster);
 }
 
+/* Suspended and resumed without quorum: when it is back, the role is one that the SUSPENDED under way gives to another,
+ * and nothing may be in flight then. */
+static void test_role_is_given_away_before_the_resume(void **state)
+{
+	static const char next[] = "65536 clustered-disk 7:2 1024";
+	struct small_cluster *cluster = cluster_new(2);
+	uint32_t resume;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 2; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	assert_int_equal(cluster->nodes[1].device_minor, 1);
+	small_quorum(cluster, false);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, next, (uint32_t)strlen(next)));
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	resume = small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	assert_waits(cluster, 1, resume);
+	cluster->hold = true;
+	small_quorum(cluster, true);
+	small_deliver(cluster, 2); /* both HELLOs */
+	assert_int_equal(cluster->nodes[1].device_minor, 1);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_answered(cluster, 1, resume);
+	assert_int_equal(cluster->nodes[1].device_minor, 1); /* 2 is the writer */
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1100,6 +1129,7 @@ int main(void)
 		cmocka_unit_test(test_restart_before_a_mirror_grows),
 		cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
 		cmocka_unit_test(test_failure_behind_many_sync_bits),
+		cmocka_unit_test(test_role_is_given_away_before_the_resume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
