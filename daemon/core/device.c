@@ -71,6 +71,7 @@ void device_close(struct core *core, struct log *log)
 {
 	if (log->device.state == DEVICE_IDLE)
 		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
+	stream_drop_device(core, log);
 	device_fini(&log->device);
 	device_init(&log->device);
 }

@@ -447,6 +447,7 @@ void apply_frame(struct core *core, node_id_t node, const uint8_t *bytes, size_t
 /* stream.c */
 int stream_out(struct core *core, enum stream_kind kind, const struct bytes_writer *content, uint32_t log);
 void stream_drop_out(struct core *core, enum stream_kind kind);
+void stream_drop_device(struct core *core, const struct log *log); /* what was read is not open any more */
 void stream_drop_in(struct core *core);
 /* Takes a piece; returns the content when it was the last one (the caller frees it), NULL otherwise. */
 struct bytes_writer *stream_in(struct core *core, node_id_t node, const struct record_stream *piece);

@@ -128,6 +128,7 @@ void log_reap(struct core *core, struct log *log)
 		return;
 	if (log->device.state == DEVICE_IDLE)
 		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
+	stream_drop_device(core, log);
 	run_state_forget(core, log, 0);
 	log_free(core, log);
 }

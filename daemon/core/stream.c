@@ -53,6 +53,17 @@ void stream_drop_out(struct core *core, enum stream_kind kind)
 	}
 }
 
+void stream_drop_device(struct core *core, const struct log *log)
+{
+	struct outstream *stream, *next;
+
+	for (stream = TAILQ_FIRST(&core->outstreams); stream; stream = next) {
+		next = TAILQ_NEXT(stream, entry);
+		if (stream->kind == STREAM_DEVICE && stream->log == log->handle)
+			outstream_free(core, stream);
+	}
+}
+
 static void instream_free(struct core *core, struct instream *stream)
 {
 	TAILQ_REMOVE(&core->instreams, stream, entry);

@@ -132,6 +132,7 @@ static bool device_handed_over(struct core *core, struct log *log)
 		return false;
 	if (device->state == DEVICE_IDLE && !device->stopped)
 		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
+	stream_drop_device(core, log);
 	device->state = DEVICE_CLOSED;
 	device->stopped = true;
 	return true;

@@ -10,7 +10,7 @@
 #include "daemon/core/status.h"
 
 #define SMALL_NODES_MAX   8
-#define SMALL_DEVICE_BYTES 65536
+#define SMALL_DEVICE_BYTES 262144
 #define SMALL_REPLIES_MAX 64
 
 struct small_reply {

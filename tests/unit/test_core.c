@@ -1090,6 +1090,55 @@ static void test_role_is_given_away_before_the_resume(void **state)
 	cluster_free(cluster);
 }
 
+/* Bits that do not compress well, and one of them. */
+static void device_fill(struct small_cluster *cluster, uint64_t regions, region_t region, bool dirty)
+{
+	struct region_set set = {0};
+	uint32_t noise = 1;
+
+	for (uint64_t at = 0; at < regions; at++) {
+		noise = noise * 1664525 + 1013904223;
+		if (noise >> 31)
+			region_set_add(&set, (region_t)at);
+	}
+	region_set_remove(&set, region);
+	if (dirty)
+		region_set_add(&set, region);
+	log_device_encode(0, SMALL_DEVICE_BYTES, regions, &set, cluster->device);
+	region_set_fini(&set);
+}
+
+/* The role goes and comes back while what the device held is told in pieces: what it holds now counts. */
+static void test_device_is_told_anew_when_the_role_comes_back(void **state)
+{
+	enum { COUNT = 1400000 };
+	static const char large[] = "1433600000 clustered-disk 7:1 1024";
+	struct small_cluster *cluster = cluster_new(3);
+	uint32_t size = sizeof(large) - 1, resume;
+
+	(void)state;
+	device_fill(cluster, COUNT, 7, false);
+	small_request(cluster, 1, ULOG_CTR, 100, large, size);
+	small_request(cluster, 1, ULOG_CTR, 101, large, size);
+	small_request(cluster, 2, ULOG_CTR, 200, large, size);
+	cluster->hold = true;
+	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	small_deliver(cluster, 1); /* node 1 reads the device, the first piece is under way */
+	small_request(cluster, 2, ULOG_RESUME, 200, NULL, 0);
+	small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+	resume = small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	device_fill(cluster, COUNT, 7, true);
+	small_deliver(cluster, 2); /* the piece, and RESUME of node 2 */
+	small_request(cluster, 2, ULOG_DTR, 200, NULL, 0);
+	small_deliver(cluster, 2); /* DESTROYED and RESUME of node 1, DESTROYED of node 2 */
+	assert_waits(cluster, 1, resume);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_answered(cluster, 1, resume);
+	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 101, 7), 0);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1130,6 +1179,7 @@ int main(void)
 		cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
 		cmocka_unit_test(test_failure_behind_many_sync_bits),
 		cmocka_unit_test(test_role_is_given_away_before_the_resume),
+		cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
