@@ -69,6 +69,7 @@ void join_reset(struct core *core)
 	world_fini(&core->world);
 	core->ready_due = false;
 	core->watched_count = 0;
+	core->down_told_count = 0; /* another part may have the same epoch */
 	TAILQ_FOREACH (log, &core->logs, entry)
 		log_unlearn(log);
 }

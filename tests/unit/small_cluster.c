@@ -320,6 +320,27 @@ void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down)
 	view(cluster, NULL, &left, node_down);
 }
 
+void small_lost(struct small_cluster *cluster, node_id_t node)
+{
+	struct event event = {.type = EVENT_CLUSTER_LOST};
+
+	cluster->nodes[node].in_view = false;
+	step(cluster, node, &event);
+}
+
+void small_apart(struct small_cluster *cluster, node_id_t node, node_id_t gone)
+{
+	struct view_change left = {.node = gone, .reason = VIEW_NODE_DOWN};
+
+	cluster->nodes[node].in_view = cluster->nodes[node].in_ring = true;
+	view(cluster, NULL, &left, true);
+}
+
+void small_back(struct small_cluster *cluster, node_id_t node)
+{
+	daemon_join(cluster, node);
+}
+
 void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command, node_id_t about,
 		   const char *uuid)
 {

@@ -83,6 +83,13 @@ void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot);
 /* The daemon ends (its memory and run state are gone), or the whole node. */
 void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down);
 
+/* A running daemon loses corosync, and has it back. */
+void small_lost(struct small_cluster *cluster, node_id_t node);
+void small_back(struct small_cluster *cluster, node_id_t node);
+
+/* The node, which has left for the others, is a part of its own, and has lost one that is lost already. */
+void small_apart(struct small_cluster *cluster, node_id_t node, node_id_t gone);
+
 /* The daemon starts again in the same boot, with what the run directory holds. */
 void small_restart(struct small_cluster *cluster, node_id_t node);
 

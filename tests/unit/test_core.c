@@ -1139,6 +1139,46 @@ static void test_device_is_told_anew_when_the_role_comes_back(void **state)
 	cluster_free(cluster);
 }
 
+static size_t member_count_of(const struct small_cluster *cluster, node_id_t node)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+	size_t count = status->logs[0].member_count;
+
+	assert_true(status->active);
+	core_status_free(status);
+	return count;
+}
+
+/* A death that was told in a part of the cluster that is forgotten is told again, also under the same epoch. */
+static void test_death_is_told_again_in_another_part(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	cluster->ring_stays = true;
+	small_leave(cluster, 3, false);
+	small_settle(cluster);
+	small_leave(cluster, 2, true); /* cut off: it hears nothing */
+	small_settle(cluster);
+	cluster->nodes[3].in_ring = false;
+	small_quorum(cluster, true);
+	assert_int_equal(member_count_of(cluster, 1), 1);
+	small_lost(cluster, 1);
+	cluster->inquorate = cluster->nodes[3].in_ring = true;
+	small_apart(cluster, 2, 1);
+	small_settle(cluster);
+	cluster->inquorate = false;
+	small_back(cluster, 1);
+	small_settle(cluster);
+	assert_int_equal(member_count_of(cluster, 2), 3);
+	cluster->nodes[3].in_ring = false;
+	small_quorum(cluster, true);
+	assert_int_equal(member_count_of(cluster, 2), 2);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1180,6 +1220,7 @@ int main(void)
 		cmocka_unit_test(test_failure_behind_many_sync_bits),
 		cmocka_unit_test(test_role_is_given_away_before_the_resume),
 		cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
+		cmocka_unit_test(test_death_is_told_again_in_another_part),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
