@@ -229,7 +229,8 @@ static void legs_opened(struct core *core, const struct event *event)
 {
 	struct log *log = log_by_handle(core, event->legs.log);
 
-	if (!log)
+	/* Of a former table: what it was counts no more. */
+	if (!log || log->legs_open_token != event->legs.token)
 		return;
 	log->handles_errors = event->legs.handles_errors;
 	log_poke(core, log);

@@ -170,9 +170,10 @@ struct event {
 			uint32_t block_bytes; /* EVENT_DEVICE_READ: unit of a write, a power of two, 512 ..
 						 65536 */
 		} io;
-		/* EVENT_LEGS_OPENED */
+		/* EVENT_LEGS_OPENED: `log` and `token` are those of the effect. */
 		struct {
 			uint32_t log;
+			uint64_t token;
 			bool handles_errors; /* false also when the table was not found */
 		} legs;
 		struct {

@@ -154,6 +154,7 @@ struct log {
 	/* Legs: one flush at a time serves clears and sync bits. */
 	bool legs_busy;
 	uint64_t legs_token, legs_retry_ns;
+	uint64_t legs_open_token; /* of the live table's EFFECT_LEGS_OPEN */
 	bool legs_stale;     /* those that are open may be of a table that went without a word */
 	bool give_up_all;    /* a suspend wants every lingering mark cleared now */
 	bool legs_failed;    /* the last flush failed */
@@ -342,6 +343,7 @@ bool log_table_live(const struct log *log);			 /* resumed, or a suspend is still
 bool log_active(const struct core *core, const struct log *log); /* ready, active, and the log is open */
 bool log_io_in_flight(const struct log *log);			 /* a write of the log device, or a copy */
 bool log_holds(const struct log *log, region_t region);
+void log_legs_open(struct core *core, struct log *log);
 void log_legs_forget(struct core *core, struct log *log);
 void log_tables_old(struct core *core, struct log *log);
 bool leg_error(int error);

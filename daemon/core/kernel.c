@@ -212,8 +212,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		log->mirror_due = true;
 		run_state_mirror(core, log);
 		run_state_meta(core, log);
-		log->handles_errors = false; /* what the former table was counts no more */
-		effect_add_log(core, EFFECT_LEGS_OPEN, log);
+		log_legs_open(core, log);
 		core_log(core, LOG_INFO, "log %s: resumed, %llu of %llu regions out of sync", log->uuid,
 			 (unsigned long long)region_set_count(&log->unsynced),
 			 (unsigned long long)log->shape.region_count);

@@ -232,6 +232,15 @@ bool log_io_in_flight(const struct log *log)
 	return log->device.state == DEVICE_WRITING || log->repairing;
 }
 
+/* Until its legs are found nobody knows whether the table has handle_errors: it gets no error (hazard A13). */
+void log_legs_open(struct core *core, struct log *log)
+{
+	struct effect *effect = effect_add_log(core, EFFECT_LEGS_OPEN, log);
+
+	log->handles_errors = false;
+	log->legs_open_token = effect->token = core_token(core);
+}
+
 /* Closed as soon as nothing uses them, and opened by the next who needs them. */
 void log_legs_forget(struct core *core, struct log *log)
 {

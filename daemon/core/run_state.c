@@ -228,7 +228,7 @@ void run_state_restore(struct core *core, const struct run_log *run_log)
 	instance = log_resumed_instance(log);
 	if (instance) {
 		instance->has_work = region_set_first(run_log->bits[RUN_WORK], &instance->work);
-		effect_add_log(core, EFFECT_LEGS_OPEN, log);
+		log_legs_open(core, log);
 	}
 	log_poke(core, log);
 }

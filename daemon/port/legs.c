@@ -160,6 +160,7 @@ struct finding {
 	struct legs *legs;
 	char uuid[LOG_UUID_BYTES];
 	uint32_t log; /* EFFECT_LEGS_OPEN */
+	uint64_t token;
 };
 
 static struct finding *finding_new(struct legs *legs, const char *uuid)
@@ -277,6 +278,7 @@ static void opened_found(void *context, int error, const struct mirror_table *ta
 	struct event event = {.type = EVENT_LEGS_OPENED};
 
 	event.legs.log = finding->log;
+	event.legs.token = finding->token;
 	event.legs.handles_errors = !error && table->handles_errors;
 	event_sink_post(&finding->legs->config.sink, &event);
 	finding_free(finding);
@@ -288,6 +290,7 @@ static void legs_find(struct legs *legs, const struct effect *effect)
 	struct mirror *mirror = mirror_need(legs, effect->uuid);
 
 	finding->log = effect->log;
+	finding->token = effect->token;
 	device_mapper_find(legs->mapper, effect->uuid, opened_found, finding);
 	/* Whatever is known is of the table before, whose suspend may never have been heard of (hazard B3).
 	 */

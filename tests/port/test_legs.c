@@ -270,11 +270,13 @@ static void test_open_tells_handle_errors(void **state)
 	port_test_run(legs_test.test, 1);
 	assert_int_equal(legs_test.test->events[0].event.type, EVENT_LEGS_OPENED);
 	assert_true(legs_test.test->events[0].event.legs.handles_errors);
+	assert_int_equal(legs_test.test->events[0].event.legs.token, 1);
 	port_test_write(legs_test.test, "tables/mirror", plain, sizeof(plain) - 1);
 	perform(&legs_test, EFFECT_LEGS_OPEN, 2, 0, 0);
 	port_test_run(legs_test.test, 2);
 	assert_int_equal(legs_test.test->events[1].event.type, EVENT_LEGS_OPENED);
 	assert_false(legs_test.test->events[1].event.legs.handles_errors);
+	assert_int_equal(legs_test.test->events[1].event.legs.token, 2);
 	legs_test_end(&legs_test);
 }
 

@@ -615,6 +615,7 @@ static void perform_legs_open(struct sim *sim, unsigned number, const struct eff
 	struct input *input = host_input(EVENT_LEGS_OPENED);
 
 	input->event.legs.log = effect->log;
+	input->event.legs.token = effect->token;
 	input->event.legs.handles_errors = sim->logs[disk_log_find(sim, effect->uuid)].handle_errors;
 	host_post(sim, number, input, NULL, sim_latency(sim, MS));
 }

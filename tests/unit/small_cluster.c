@@ -160,8 +160,11 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 		case EFFECT_LEGS_OPEN:
 			answer->event.type = EVENT_LEGS_OPENED;
 			answer->event.legs.log = effect->log;
+			answer->event.legs.token = effect->token;
 			answer->event.legs.handles_errors = !cluster->ignores_errors;
 			count++;
+			if (self->legs_slow)
+				self->legs_opened = answers[--count].event;
 			break;
 		case EFFECT_LEGS_CLOSE: self->legs_closes++; break;
 		case EFFECT_WAKE: self->wakes++; break;
@@ -206,6 +209,12 @@ void small_fini(struct small_cluster *cluster)
 		core_free(cluster->nodes[node].core);
 		run_drop(&cluster->nodes[node].run, 0);
 	}
+}
+
+void small_legs_opened(struct small_cluster *cluster, node_id_t node, struct event opened)
+{
+	step(cluster, node, &opened);
+	small_settle(cluster);
 }
 
 static size_t ring_fill(const struct small_cluster *cluster, node_id_t ret_nodes[SMALL_NODES_MAX])

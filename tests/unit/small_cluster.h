@@ -46,6 +46,8 @@ struct small_node {
 	uint32_t device_minor; /* of the log device that was read last */
 	bool slow;	       /* a write of the log device, or a copy, takes until small_io_end() */
 	struct event slow_end;
+	bool legs_slow; /* what the live table is is told by small_legs_opened() */
+	struct event legs_opened;
 	struct small_reply replies[SMALL_REPLIES_MAX];
 	unsigned reply_count;
 };
@@ -110,6 +112,9 @@ uint64_t small_reply_u64(const struct small_cluster *cluster, node_id_t node, ui
 
 /* Device-mapper says that no table of the log is left on the node. */
 void small_no_tables(struct small_cluster *cluster, node_id_t node);
+
+/* The table's legs were found. */
+void small_legs_opened(struct small_cluster *cluster, node_id_t node, struct event opened);
 
 /* What is slow is over. */
 void small_io_end(struct small_cluster *cluster, node_id_t node);

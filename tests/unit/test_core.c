@@ -333,6 +333,36 @@ static void test_no_error_for_who_ignores_it(void **state)
 	cluster_free(cluster);
 }
 
+/* What the former table was is told late: the next one, which ignores errors, is given none (hazard A13). */
+static void test_no_error_by_what_the_former_table_was(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	struct event former;
+	uint32_t flush;
+
+	(void)state;
+	cluster->nodes[1].legs_slow = true;
+	activate(cluster, 1, 100, DISK_LOG);
+	former = cluster->nodes[1].legs_opened;
+	recover_all(cluster, 1, 100);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	cluster->ignores_errors = true;
+	activate(cluster, 1, 101, DISK_LOG);
+	small_legs_opened(cluster, 1, former);
+	cluster->nodes[1].device_broken = true;
+	small_region(cluster, 1, ULOG_MARK_REGION, 101, 2);
+	flush = small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0);
+	assert_waits(cluster, 1, flush);
+	small_legs_opened(cluster, 1, cluster->nodes[1].legs_opened);
+	small_advance(cluster, 10000000000);
+	assert_waits(cluster, 1, flush);
+	cluster->nodes[1].device_broken = false;
+	small_advance(cluster, 10000000000);
+	assert_answered(cluster, 1, flush);
+	cluster_free(cluster);
+}
+
 static void test_reload_two_tables_of_one_log(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -1192,6 +1222,7 @@ int main(void)
 		cmocka_unit_test(test_flush_of_a_table_without_memory),
 		cmocka_unit_test(test_broken_log_device),
 		cmocka_unit_test(test_no_error_for_who_ignores_it),
+		cmocka_unit_test(test_no_error_by_what_the_former_table_was),
 		cmocka_unit_test(test_reload_two_tables_of_one_log),
 		cmocka_unit_test(test_other_size_after_a_stop),
 		cmocka_unit_test(test_header_of_lvm),
