@@ -481,6 +481,7 @@ void run_state_replace(struct core *core, struct log *log, enum run_bits kind, s
 void run_state_bit(struct core *core, struct log *log, enum run_bits kind, luid_t luid, region_t region,
 		   bool set);
 void run_state_mirror(struct core *core, struct log *log); /* persist what the replicated state says */
+void run_state_ghosts(struct core *core, struct log *log);
 void run_state_forget(struct core *core, struct log *log, luid_t luid);
 void run_state_orphans(struct core *core, struct log *log, const struct region_set *regions);
 void run_state_delivered(const struct core *core, struct log *log); /* a frame of this node */

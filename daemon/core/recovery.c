@@ -215,6 +215,7 @@ void recovery_tell_marked(struct core *core, struct log *log)
 
 void recovery_synced(struct core *core, struct log *log, const struct region_set *regions)
 {
+	run_state_ghosts(core, log);
 	region_set_subtract(&log->unsynced, regions);
 	run_state_set(core, log, RUN_UNSYNCED, 0, regions, false);
 	region_set_subtract(&log->want_sent, regions);

@@ -424,6 +424,13 @@ static void mirror_ghosts(struct core *core, struct log *log, const struct world
 	region_set_fini(&ghosts);
 }
 
+/* What comes before what goes: ghosts of a mistrusted log were out of sync until now. */
+void run_state_ghosts(struct core *core, struct log *log)
+{
+	if (log_self(core, log))
+		mirror_ghosts(core, log, log_world(core, log));
+}
+
 static void mirror_members(struct core *core, struct log *log, const struct world_log *world)
 {
 	const struct participant *it;

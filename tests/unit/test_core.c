@@ -1209,6 +1209,38 @@ static void test_death_is_told_again_in_another_part(void **state)
 	cluster_free(cluster);
 }
 
+/* A table without memory may have written while a region was copied: it is a ghost then, also for a daemon that is killed
+ * while it keeps that. */
+static void test_killed_where_a_mistrusted_region_is_in_sync(void **state)
+{
+	static const char terminated[] = CORE_LOG;
+
+	(void)state;
+	for (unsigned stores = 0; stores < 4; stores++) {
+		struct small_cluster *cluster = cluster_new(3);
+		const struct small_run *run = &cluster->nodes[2].run;
+
+		for (node_id_t node = 1; node <= 3; node++)
+			activate(cluster, node, node * 100, CORE_LOG);
+		small_leave(cluster, 3, false);
+		small_settle(cluster);
+		cluster->memory_lost = true;
+		small_join(cluster, 3, 30);
+		small_settle(cluster);
+		small_request(cluster, 3, ULOG_CTR, 300, terminated, sizeof(terminated));
+		assert_answered(cluster, 3, small_request(cluster, 3, ULOG_RESUME, 300, NULL, 0));
+		small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+		assert_true(region_set_contains(&run->bits[RUN_UNSYNCED], 0));
+		cluster->nodes[2].dies = true;
+		cluster->nodes[2].stores_left = stores;
+		assert_answered(cluster, 1, small_region(cluster, 1, ULOG_SET_REGION_SYNC, 100, 0));
+		small_advance(cluster, 1000000000);
+		assert_true(region_set_contains(&run->bits[RUN_UNSYNCED], 0) ||
+			    region_set_contains(&run->bits[RUN_GHOST], 0));
+		cluster_free(cluster);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1252,6 +1284,7 @@ int main(void)
 		cmocka_unit_test(test_role_is_given_away_before_the_resume),
 		cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
 		cmocka_unit_test(test_death_is_told_again_in_another_part),
+		cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
