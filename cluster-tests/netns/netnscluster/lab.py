@@ -415,8 +415,8 @@ class Lab:
                 process.signal(signal.SIGCONT)
 
     def no_lost_dirt_live_check(self):
-        """The same under load: writes in flight are marked before they land, and marks stay until they have landed on
-        both legs. Kernels stand still while the disks are read, so that slow reading is no excuse. What a daemon repairs
+        """The same under load: writes in flight are marked before they land, and marks stay until they have landed on both
+        legs. Kernels stand still while the disks are read, so that slow reading is no excuse. What a daemon repairs
         meanwhile was dirty before or is so after."""
         with self._kernels_stopped():
             before = self.dirty_regions()
