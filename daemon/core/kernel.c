@@ -409,6 +409,8 @@ static void request_ctr(struct core *core, const struct ulog_request *request)
 		reply_plain(core, request, -ENOMEM);
 		return;
 	}
+	/* A daemon that starts between this and the RESUME has heard of the table. */
+	run_state_meta(core, log_find(core, request->uuid));
 	ctr_reply(core, request, &constructor);
 }
 

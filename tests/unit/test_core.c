@@ -1241,6 +1241,31 @@ static void test_killed_where_a_mistrusted_region_is_in_sync(void **state)
 	}
 }
 
+/* A table is loaded, the daemon is upgraded, the table is resumed: it has been heard of. */
+static void test_restart_between_load_and_resume(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	for (node_id_t node = 1; node <= 2; node++)
+		activate(cluster, node, node * 100, CORE_LOG);
+	recover_all(cluster, 1, 100);
+	small_request(cluster, 1, ULOG_CTR, 101, CORE_LOG, sizeof(CORE_LOG) - 1);
+	small_restart(cluster, 1);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
+	/* Its luid is another table's: what was heard of it counts no more. */
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
+	small_request(cluster, 1, ULOG_CTR, 102, CORE_LOG, sizeof(CORE_LOG) - 1);
+	small_restart(cluster, 1);
+	activate(cluster, 1, 102, CORE_LOG);
+	assert_int_equal(count_of(cluster, 1, 102), REGIONS);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1285,6 +1310,7 @@ int main(void)
 		cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
 		cmocka_unit_test(test_death_is_told_again_in_another_part),
 		cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
+		cmocka_unit_test(test_restart_between_load_and_resume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
