@@ -202,6 +202,7 @@ static void put_members_known(struct core *core, struct bytes_writer *writer)
 			record.type = RECORD_MEMBER_KNOWN;
 			record.log = world->number;
 			record.node = participant->node;
+			record.batch = participant->membership;
 			record_encode(writer, &record);
 		}
 }

@@ -55,6 +55,7 @@ struct participant {
 	bool device_failed; /* could not write the log device */
 	bool late; /* became a member, and a node that may be alone with its state does not know of it */
 	struct region_set unheard; /* nodes, by id, that have not said yet that they know of this member */
+	uint64_t membership;	   /* number of what made it a member, which they have to name */
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];
 	unsigned instance_count;
 	struct region_set marks;
@@ -85,6 +86,7 @@ struct world_log {
 	struct region_set failed; /* out of sync by a leg failure; unsynced once all instances are younger.
 				   * None of it is in `unsynced` */
 	uint64_t leavings;	  /* places given so far */
+	uint64_t memberships;	  /* begun so far */
 	node_id_t writer;	  /* NODE_NONE for a core log, or when nobody can */
 	bool writer_loaded;	  /* the writer has read the device and merged it */
 	bool memory_is_truth;	  /* the last writer handed over in order: dirt only on the device is old */

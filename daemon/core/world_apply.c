@@ -120,11 +120,11 @@ static void lone_marks_lost(struct world *world, node_id_t dead)
  * all that it sent before is. One that is still joining hears of it from its checkpoint. A log device has
  * what was committed; then it is for the roles alone, that each half of a cluster of two would give.
  */
-static void member_begins(const struct world *world, const struct world_log *log,
-			  struct participant *participant)
+static void member_begins(const struct world *world, struct world_log *log, struct participant *participant)
 {
 	const struct world_node *it;
 
+	participant->membership = ++log->memberships;
 	region_set_clear(&participant->unheard);
 	TAILQ_FOREACH (it, &world->nodes, entry)
 		if (it->node != participant->node && (!log->shape.disk || world_of_two(world)) &&
@@ -575,7 +575,9 @@ static struct world_log *apply_member_known(struct world *world, node_id_t sende
 	struct world_log *log = world_log_by_number(world, record->log);
 	struct participant *participant = log ? participant_find(log, record->node) : NULL;
 
-	if (!participant || !region_set_remove(&participant->unheard, sender))
+	/* A word of a former time as a member may come behind what began this one. */
+	if (!participant || participant->membership != record->batch ||
+	    !region_set_remove(&participant->unheard, sender))
 		return log;
 	world_log_assign_roles(world, log);
 	return log;

@@ -52,6 +52,7 @@ static void participant_encode(struct bytes_writer *writer, const struct partici
 	bytes_write_u8(writer, (uint8_t)((participant->awaited ? 1u : 0) | (participant->late ? 2u : 0) |
 					 (participant->device_failed ? 4u : 0)));
 	set_encode(writer, &participant->unheard);
+	bytes_write_u64(writer, participant->membership);
 	instances_encode(writer, participant->instances, participant->instance_count);
 	set_encode(writer, &participant->marks);
 	set_encode(writer, &participant->waiting);
@@ -76,6 +77,7 @@ static int participant_decode(struct bytes_reader *reader, struct world_log *log
 	participant->late = flags & 2;
 	participant->device_failed = flags & 4;
 	error = set_decode(reader, &participant->unheard, UINT64_C(1) << 32);
+	participant->membership = bytes_read_u64(reader);
 	if (!error)
 		error = instances_decode(reader, participant->instances, &participant->instance_count);
 	if (!error)
@@ -100,6 +102,7 @@ static void log_encode(struct bytes_writer *writer, const struct world_log *log)
 	set_encode(writer, &log->ghosts);
 	set_encode(writer, &log->failed);
 	bytes_write_u64(writer, log->leavings);
+	bytes_write_u64(writer, log->memberships);
 	bytes_write_u32(writer, log->writer);
 	bytes_write_u32(writer, log->recoverer);
 	bytes_write_u8(writer, (uint8_t)((log->writer_loaded ? 1u : 0) | (log->memory_is_truth ? 2u : 0) |
@@ -147,6 +150,7 @@ static int log_decode(struct bytes_reader *reader, struct world *world)
 	if (error)
 		return error;
 	log->leavings = bytes_read_u64(reader);
+	log->memberships = bytes_read_u64(reader);
 	log->writer = bytes_read_u32(reader);
 	log->recoverer = bytes_read_u32(reader);
 	flags = bytes_read_u8(reader);

@@ -627,6 +627,7 @@ static void test_first_member_known(void **state)
 	record.type = RECORD_MEMBER_KNOWN;
 	record.log = log->number;
 	record.node = 1;
+	record.batch = 1;
 	world_apply(&world, 1, &record); /* its own word does not count */
 	assert_int_equal(log->writer, NODE_NONE);
 	world_apply(&world, 2, &record);
@@ -636,7 +637,8 @@ static void test_first_member_known(void **state)
 	world_fini(&world);
 }
 
-static struct world_log *known(struct world *world, node_id_t sender, node_id_t member)
+/* Of what made it a member last, or the time before. */
+static struct world_log *known_of(struct world *world, node_id_t sender, node_id_t member, uint64_t number)
 {
 	struct record record;
 
@@ -644,9 +646,36 @@ static struct world_log *known(struct world *world, node_id_t sender, node_id_t 
 	record.type = RECORD_MEMBER_KNOWN;
 	record.log = TAILQ_FIRST(&world->logs)->number;
 	record.node = member;
+	record.batch = number;
 	struct world_log *log = world_apply(world, sender, &record);
 	record_fini(&record);
 	return log;
+}
+
+static struct world_log *known(struct world *world, node_id_t sender, node_id_t member)
+{
+	return known_of(world, sender, member, TAILQ_FIRST(&world->logs)->memberships);
+}
+
+/* A word of a former time as a member comes behind the RESUME that begins another: its sender may not know of that. */
+static void test_member_known_late(void **state)
+{
+	(void)state;
+	struct world world;
+
+	world_begin(&world);
+	resume(&world, 1, 0x1000, &core_shape);
+	struct world_log *log = resume(&world, 2, 0x2000, &core_shape);
+	struct participant *member = participant_find(log, 2);
+	uint64_t former = log->memberships;
+
+	say(&world, 2, RECORD_SUSPENDED, 0, 0);
+	resume(&world, 2, 0x2000, &core_shape);
+	known_of(&world, 1, 2, former);
+	assert_true(region_set_contains(&member->unheard, 1));
+	known(&world, 1, 2);
+	assert_false(region_set_contains(&member->unheard, 1));
+	world_fini(&world);
 }
 
 /* What a member of a core log committed with nobody to ask is unknown when it dies, also when another became
@@ -836,6 +865,7 @@ int main(void)
 	    cmocka_unit_test(test_first_members_apart),
 	    cmocka_unit_test(test_first_member_known),
 	    cmocka_unit_test(test_lone_member_unheard),
+	    cmocka_unit_test(test_member_known_late),
 	    cmocka_unit_test(test_suspect_of_another_boot),
 	    cmocka_unit_test(test_ghosts_are_spoken),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
