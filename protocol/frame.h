@@ -113,7 +113,7 @@ struct record {
 	uint32_t
 	    log; /* number of the log in the replicated state; all but HELLO, STREAM, READY, RESUME, NODE_* */
 	luid_t luid;		   /* RESUME, LEAVING, SUSPENDED, DESTROYED */
-	uint64_t batch;		   /* MARK, ACK; CLAIM_KNOWN: number of the claim; MEMBER_KNOWN: of what made the node a member */
+	uint64_t batch;		   /* MARK, ACK; CLAIM_KNOWN, MEMBER_KNOWN: number of what is known */
 	node_id_t node;		   /* ACK, NODE_DOWN, NODE_DEAD */
 	uint64_t incarnation;	   /* ACK: of the node whose batch it is */
 	uint64_t boot_id;	   /* NODE_DOWN, NODE_DEAD; 0: any */

@@ -31,8 +31,8 @@ static const struct constructor *device_constructor(const struct log *log)
 {
 	const struct instance *instance = log_resumed_instance(log);
 
-	/* The resumed table names the device; while a resume is under way, the table that is being resumed: once its
-	 * RESUME is heard. Until then a role may be one that the SUSPENDED before it gives away. */
+	/* The resumed table names the device; while a resume is under way, the table that is being resumed:
+	 * once its RESUME is heard. Until then a role may be one that the SUSPENDED before it gives away. */
 	if (instance)
 		return &instance->constructor;
 	TAILQ_FOREACH (instance, &log->instances, entry)

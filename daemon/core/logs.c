@@ -232,7 +232,8 @@ bool log_io_in_flight(const struct log *log)
 	return log->device.state == DEVICE_WRITING || log->repairing;
 }
 
-/* Until its legs are found nobody knows whether the table has handle_errors: it gets no error (hazard A13). */
+/* Until its legs are found nobody knows whether the table has handle_errors: it gets no error (hazard A13).
+ */
 void log_legs_open(struct core *core, struct log *log)
 {
 	struct effect *effect = effect_add_log(core, EFFECT_LEGS_OPEN, log);
