@@ -100,6 +100,8 @@ static void perform(struct loop *loop, const struct effect *effect)
 	case EFFECT_FENCE_UNWATCH: cluster_perform(loop->cluster, effect); break;
 	case EFFECT_DEVICE_READ:
 	case EFFECT_DEVICE_WRITE:
+	case EFFECT_DEVICE_WAIT:
+	case EFFECT_REPAIR_WAIT:
 	case EFFECT_DEVICE_CLOSE: log_disks_perform(loop->disks, effect); break;
 	case EFFECT_LEGS_FLUSH:
 	case EFFECT_LEGS_OPEN:

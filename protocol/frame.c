@@ -30,6 +30,7 @@ static const char *const record_names[RECORD_TYPE_END] = {
     [RECORD_MEMBER_KNOWN] = "MEMBER_KNOWN",
     [RECORD_CLAIM_KNOWN] = "CLAIM_KNOWN",
     [RECORD_DOUBT] = "DOUBT",
+    [RECORD_WRITE_ENDED] = "WRITE_ENDED",
 };
 
 const char *record_type_name(enum record_type type)
@@ -248,6 +249,7 @@ static const uint16_t record_fields[RECORD_TYPE_END] = {
     [RECORD_MEMBER_KNOWN] = FIELD_LOG | FIELD_BATCH | FIELD_NODE,
     [RECORD_CLAIM_KNOWN] = FIELD_LOG | FIELD_BATCH,
     [RECORD_DOUBT] = FIELD_LOG | FIELD_REGIONS,
+    [RECORD_WRITE_ENDED] = FIELD_LOG,
 };
 
 static void fields_encode(struct bytes_writer *writer, const struct record *record)

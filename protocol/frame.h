@@ -56,6 +56,7 @@ enum record_type {
 	RECORD_MEMBER_KNOWN,  /* the sender knows of what made this node a member */
 	RECORD_DOUBT,	      /* a flush of the legs failed behind writes of the sender to these regions */
 	RECORD_CLAIM_KNOWN,   /* the writer of the log device knows of a claim: marks on it wait */
+	RECORD_WRITE_ENDED,   /* the log device write that the sender spoke of is not in flight any more */
 	RECORD_TYPE_END
 };
 

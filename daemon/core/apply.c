@@ -144,6 +144,10 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 		if (world->recoverer == core->config.node)
 			region_set_union_with(&log->wanted, &record->regions);
 		break;
+	case RECORD_WRITE_ENDED:
+		if (sender == core->config.node)
+			log->write_end_sent = false;
+		break;
 	case RECORD_WRITER_FAILED:
 		/* Should the role be this node's again, by a table that is resumed behind it, it tries again.
 		 */
@@ -166,8 +170,8 @@ static void record_clip(const struct core *core, struct record *record)
 		region_set_truncate(&record->regions, world->shape.region_count);
 }
 
-/* The last table that the state knew of this node may go before the next is resumed (RESUME waits, or was lost): the
- * marks went with it. */
+/* The last table that the state knew of this node may go before the next is resumed (RESUME waits, or was
+ * lost): the marks went with it. */
 static void note_own_destroyed(struct core *core, struct log *log)
 {
 	if (log && core->join == JOIN_READY && !log_self(core, log))
@@ -181,7 +185,8 @@ static void apply_record(struct core *core, node_id_t node, struct record *recor
 
 	record_clip(core, record);
 	world = world_apply(&core->world, node, record);
-	if (record->type == RECORD_DESTROYED && node == core->config.node)
+	if ((record->type == RECORD_DESTROYED || record->type == RECORD_WRITE_ENDED) &&
+	    node == core->config.node)
 		note_own_destroyed(core, log);
 	if (record->type == RECORD_READY && node == core->config.node && core->join == JOIN_SPEAKING)
 		join_ready(core);

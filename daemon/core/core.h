@@ -92,6 +92,8 @@ struct run_log {
 	} instances[RUN_INSTANCES_MAX];
 	unsigned instance_count;
 	const struct region_set *bits[RUN_BITS_COUNT]; /* [RUN_HELD] is NULL */
+	/* A killed daemon that cannot end has a write of the log device in flight, a copy of EFFECT_REPAIR. */
+	bool writing, copying;
 };
 
 /* One mirror table of this host that uses dm-log-userspace with a clustered log. */
@@ -101,7 +103,16 @@ struct table {
 	bool suspended;
 };
 
-enum view_reason { VIEW_JOIN, VIEW_LEAVE, VIEW_NODE_DOWN, VIEW_NODE_UP, VIEW_PROCESS_DOWN };
+enum view_reason {
+	VIEW_JOIN,
+	VIEW_LEAVE,
+	VIEW_NODE_DOWN,
+	VIEW_NODE_UP,
+	VIEW_PROCESS_DOWN,
+	VIEW_REPLACED /* left: another process speaks for the node; the killed one has not ended, nor what
+		       * hangs in it
+		       */
+};
 
 struct view_change {
 	node_id_t node;
@@ -196,11 +207,13 @@ enum effect_type {
 			       from 0 */
 	EFFECT_DEVICE_WRITE, /* write the extents, durable when answered */
 	EFFECT_DEVICE_CLOSE, /* no answer; nothing is in flight */
+	EFFECT_DEVICE_WAIT,  /* run_log.writing: EVENT_DEVICE_WRITTEN answers when that write has ended */
 	EFFECT_LEGS_FLUSH, /* flush the write caches of all legs of the live table of this log (hazard B7) */
 	EFFECT_LEGS_OPEN,  /* the table of this log is live: find out its legs. A `dmsetup remove`
 			    * hides  the table before it suspends it, and the last flush needs them */
 	EFFECT_LEGS_CLOSE, /* close every descriptor of legs of this log (hazard A14); nothing is in flight */
 	EFFECT_REPAIR,	   /* copy first leg to all others, O_DIRECT, flush */
+	EFFECT_REPAIR_WAIT, /* run_log.copying: EVENT_REPAIRED (an error) answers when that copy has ended */
 	EFFECT_WAKE, /* read one sector of the live mirror, O_DIRECT, from a helper thread (hazard B1) */
 	EFFECT_FENCE_HOLD,    /* take this node's own persistent lock; EVENT_FENCE_HELD answers */
 	EFFECT_FENCE_RELEASE, /* purge it: nothing is resumed on this node any more */

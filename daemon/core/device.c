@@ -67,6 +67,15 @@ static bool device_has_role(const struct core *core, const struct log *log)
 	return world && world->writer == core->config.node && device_constructor(log);
 }
 
+/* A write of a killed daemon is one of this node like its own (hazard A14). */
+void device_former_writes(struct core *core, struct log *log)
+{
+	struct effect *effect = effect_add_log(core, EFFECT_DEVICE_WAIT, log);
+
+	log->device.token = effect->token = core_token(core);
+	log->device.state = DEVICE_WRITING;
+}
+
 void device_close(struct core *core, struct log *log)
 {
 	if (log->device.state == DEVICE_IDLE)
@@ -384,7 +393,8 @@ static void writer_tick(struct core *core, struct log *log, struct world_log *wo
 		device_take_over(core, log, world);
 		return;
 	}
-	if (device->state != DEVICE_IDLE || device->stopped)
+	/* Nothing is written that this node would not remember: its successor has to speak of it. */
+	if (device->state != DEVICE_IDLE || device->stopped || !log_known(log))
 		return;
 	if (device->clean_due_ns <= core->now_ns)
 		device_clean(core, log);
@@ -408,10 +418,23 @@ void device_retry(struct core *core, struct log *log)
 	}
 }
 
+/* The write that this node spoke of: others may write from here on. */
+static void write_end_tell(struct core *core, struct log *log)
+{
+	const struct participant *self = log_self(core, log);
+
+	if (!self || !self->writing || log->write_end_sent || core->join != JOIN_READY ||
+	    log->device.state == DEVICE_WRITING)
+		return;
+	log->write_end_sent = send_add(core, RECORD_WRITE_ENDED, log->uuid) != NULL;
+}
+
 void device_tick(struct core *core, struct log *log)
 {
 	struct world_log *world = log_world(core, log);
 	bool role = world && world->writer == core->config.node;
+
+	write_end_tell(core, log);
 
 	if (!world || !world->device_dead || !core->active)
 		log->device_retry_ns = UINT64_MAX;

@@ -58,11 +58,11 @@ struct instance {
 	struct region_set held; /* the kernel's marks through this table; its end is CLEAR or DTR (hazard A7) */
 	bool known; /* the replicated state has it, or will have after the frame under way */
 	bool resume_sent;
-	bool resume_heard;   /* the RESUME came through the order: what the state says of the luid is of this
-				table */
-	bool refused;	     /* the RESUME came through the order and was not accepted */
-	bool tainted;	     /* came back from a reconnect that nothing is known of (hazards A2, A10) */
-	bool log_failed;     /* its kernel got an error to a FLUSH */
+	bool resume_heard; /* the RESUME came through the order: what the state says of the luid is of this
+			      table */
+	bool refused;	   /* the RESUME came through the order and was not accepted */
+	bool tainted;	   /* came back from a reconnect that nothing is known of (hazards A2, A10) */
+	bool log_failed;   /* its kernel got an error to a FLUSH */
 	unsigned reconnects_open; /* CTRs of reconnects answered whose RESUME is not */
 	uint64_t reconnect_until_ns;
 	uint64_t introduced_ns; /* when the kernel first named it */
@@ -178,6 +178,7 @@ struct log {
 	/* Repair of ghosts (repair.c), at the recoverer. */
 	bool claim_sent, release_sent, repairing;
 	bool claim_known_sent; /* at the writer, for the claim that is */
+	bool write_end_sent; /* WRITE_ENDED is under way */
 	region_t repair_cursor;
 	uint64_t repair_retry_ns; /* a claim that is not granted until then makes room for the next */
 	uint64_t repair_hold_ns;  /* no new claim until then: a copy failed */
@@ -333,6 +334,8 @@ void log_poke(struct core *core, struct log *log);
 void log_poke_all(struct core *core);
 void log_reap(struct core *core, struct log *log);		    /* drop it when nothing needs it */
 uint64_t node_incarnation(const struct core *core, node_id_t node); /* 0: none is admitted */
+/* Has a table of it been resumed: is there something to remember, and to speak of? */
+bool log_known(const struct log *log);
 struct world_log *log_world(const struct core *core, const struct log *log);
 struct participant *log_self(const struct core *core, const struct log *log);
 struct instance *instance_find(const struct log *log, luid_t luid);
@@ -402,6 +405,7 @@ void repair_rate_set(struct core *core, const char *uuid, uint64_t rate); /* NUL
 uint64_t repair_rate(const struct core *core, const struct log *log);	  /* 0: no limit */
 uint64_t repair_next_ns(const struct core *core, const struct log *log);  /* no claim before */
 void repair_finished(struct core *core, struct log *log, int error);
+void repair_former_copies(struct core *core, struct log *log);
 
 /* device.c */
 void device_tick(struct core *core, struct log *log);
@@ -412,7 +416,8 @@ void device_note_dirty(struct core *core, struct log *log, const struct region_s
 void device_note_clean(struct core *core, struct log *log, const struct region_set *regions);
 void device_recheck(struct core *core, struct log *log);
 void device_tell_again(struct core *core, struct log *log); /* after a join dropped what was under way */
-void device_close(struct core *core, struct log *log);	    /* nothing is in flight */
+void device_close(struct core *core, struct log *log); /* nothing is in flight */
+void device_former_writes(struct core *core, struct log *log);
 bool device_quiet(const struct log *log); /* all clean bits are written, nothing is in flight */
 bool device_is_writer(const struct core *core, const struct log *log);
 void device_init(struct device *device);

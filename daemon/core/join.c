@@ -36,6 +36,7 @@ static void log_unlearn(struct log *log)
 	log->claim_sent = false;
 	log->claim_known_sent = false;
 	log->release_sent = false;
+	log->write_end_sent = false;
 	log->repair_retry_ns = UINT64_MAX;
 	log->device.merged = false;
 	log->device.failed = false; /* was told to nobody, or belongs to a role that is given anew */
@@ -49,12 +50,16 @@ static void log_unlearn(struct log *log)
 	}
 }
 
+/* A write of a log device is spoken of, and no hindrance: it may wait for a mirror below, whose marks wait
+ * for this node to have spoken (hazard B4). But of a log without a shape (its memory is damaged) nothing can
+ * be said. */
 bool join_io_in_flight(const struct core *core)
 {
 	const struct log *log;
 
 	TAILQ_FOREACH (log, &core->logs, entry)
-		if (log_io_in_flight(log))
+		if (log->repairing || (log->device.state == DEVICE_WRITING &&
+				       (!log->shape.region_count || CORE_MUTANT(SPEECH_WAITS))))
 			return true;
 	return false;
 }
@@ -164,7 +169,8 @@ static void speak_log(struct core *core, struct log *log)
 		};
 		speech.recovering = speech.recovering || instance->has_work;
 	}
-	if (speech.instance_count) {
+	speech.writing = log->device.state == DEVICE_WRITING && log->shape.region_count;
+	if (speech.instance_count || speech.writing) {
 		region_set_copy(&speech.unsynced, &log->unsynced);
 		region_set_copy(&speech.ghosts, &log->ghosts);
 		region_set_copy(&speech.failed, &log->failed);

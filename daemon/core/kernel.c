@@ -151,8 +151,8 @@ void kernel_fail_kept(struct core *core, const char *uuid)
 	}
 }
 
-/* Behind the answer to a RESUME: a daemon that dies between the two leaves a table that may write unmarked. Each
- * thread of the kernel that reconnects sends its own CTR and RESUME. */
+/* Behind the answer to a RESUME: a daemon that dies between the two leaves a table that may write unmarked.
+ * Each thread of the kernel that reconnects sends its own CTR and RESUME. */
 static void reconnect_close(struct core *core, struct log *log, struct instance *instance, unsigned count)
 {
 	if (!instance->reconnects_open)
@@ -219,6 +219,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		count = waiting_count(log, instance->luid, ULOG_RESUME);
 		waiting_reply_all(core, log, instance->luid, ULOG_RESUME, 0);
 		reconnect_close(core, log, instance, count);
+		log_poke(core, log); /* its device may be written from here on */
 		return;
 	}
 	if (instance->refused) {

@@ -133,6 +133,16 @@ void log_reap(struct core *core, struct log *log)
 	log_free(core, log);
 }
 
+bool log_known(const struct log *log)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->known)
+			return true;
+	return false;
+}
+
 uint64_t node_incarnation(const struct core *core, node_id_t node)
 {
 	const struct world_node *known = world_node_find(&core->world, node);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Deliberate faults of the core: each breaks one rule, where it stands. The daemon is built without them: there
- * CORE_MUTANT() is 0. The simulator builds the core with CORE_MUTANTS and switches one on at a time, to show that its
- * checkers see what breaks (tests/sim/mutant.c says which hazard each is of).
+ * Deliberate faults of the core: each breaks one rule, where it stands. The daemon is built without them:
+ * there CORE_MUTANT() is 0. The simulator builds the core with CORE_MUTANTS and switches one on at a time, to
+ * show that its checkers see what breaks (tests/sim/mutant.c says which hazard each is of).
  */
 #ifndef DAEMON_CORE_MUTANT_H
 #define DAEMON_CORE_MUTANT_H
@@ -22,6 +22,9 @@ enum core_mutant {
 	CORE_MUTANT_HELD_RESUMED,
 	CORE_MUTANT_GHOSTS_WAIT,
 	CORE_MUTANT_DOUBT_FORGOTTEN,
+	CORE_MUTANT_FRAME_WAITS,
+	CORE_MUTANT_SPEECH_WAITS,
+	CORE_MUTANT_WRITING_IGNORED,
 };
 
 extern enum core_mutant core_mutant_on; /* defined by the simulator */

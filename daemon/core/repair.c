@@ -100,6 +100,16 @@ void repair_copy_region(struct core *core, struct log *log, region_t region)
 	log->repairing = true;
 }
 
+/* A copy of a killed daemon is one of this node like its own: it speaks of nothing before the end, so that
+ * the claim lasts as long (hazard A14). */
+void repair_former_copies(struct core *core, struct log *log)
+{
+	struct effect *effect = effect_add_log(core, EFFECT_REPAIR_WAIT, log);
+
+	effect->token = core_token(core);
+	log->repairing = true;
+}
+
 /* This node is the writer: what it commits waits for the end of the claim from here on. */
 static void claim_know(struct core *core, struct log *log, const struct world_log *world)
 {

@@ -197,9 +197,14 @@ void run_state_restore(struct core *core, const struct run_log *run_log)
 
 	if (!log)
 		return;
+	if (run_log->copying)
+		repair_former_copies(core, log);
+	if (run_log->writing)
+		device_former_writes(core, log);
 	if (meta_decode(core, log, run_log)) {
 		core_log(core, LOG_ERR, "log %s: what the run directory remembers is damaged", log->uuid);
 		core->config.run_state_lost = true;
+		log->shape = (struct log_shape){0};
 		while (!TAILQ_EMPTY(&log->instances)) {
 			TAILQ_FIRST(&log->instances)->known = false;
 			instance_destroy(core, log, TAILQ_FIRST(&log->instances));
@@ -393,9 +398,10 @@ static bool tables_old(const struct log *log)
 	return false;
 }
 
-/* What this node has not told yet, or is telling, is not forgotten because the state has not heard of it. What its
- * table has told stays as long as the table: it may have been told to a part of the cluster that lost, and must not
- * count as in sync for the kernel (which would forget that a leg failed, reset_ms_flags() of dm-raid1.c). */
+/* What this node has not told yet, or is telling, is not forgotten because the state has not heard of it.
+ * What its table has told stays as long as the table: it may have been told to a part of the cluster that
+ * lost, and must not count as in sync for the kernel (which would forget that a leg failed, reset_ms_flags()
+ * of dm-raid1.c). */
 static void mirror_failed(struct core *core, struct log *log, const struct world_log *world)
 {
 	struct region_set failed = {0};

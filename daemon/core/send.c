@@ -230,6 +230,17 @@ static bool failed_waits(const struct log *log)
 	return !region_set_is_empty(&log->fail_pending) && !region_set_is_empty(&log->copied_ready);
 }
 
+/* The deliberate fault of hazard B4: a log waits for another. */
+static bool others_commit(const struct core *core)
+{
+	const struct log *log;
+
+	TAILQ_FOREACH (log, &core->logs, entry)
+		if (log->batch_sent > log->batch_committed)
+			return true;
+	return false;
+}
+
 /* A FLUSH waits for the next number: only the last part of what is pending carries it. It is sent with no
  * region too, when what was pending is gone again and somebody waits for the number. */
 static void put_marks(struct bytes_writer *writer, struct log *log, const struct world_log *world)
@@ -277,7 +288,8 @@ static void put_log(struct core *core, struct bytes_writer *writer, struct log *
 		put_regions(writer, RECORD_DOUBT, world, &log->doubted, NULL);
 	if (region_set_is_empty(&log->doubted))
 		put_regions(writer, RECORD_CLEAR, world, &log->clearing, &log->cleared_in_flight);
-	put_marks(writer, log, world);
+	if (!CORE_MUTANT(FRAME_WAITS) || !others_commit(core))
+		put_marks(writer, log, world);
 	put_failed(writer, log, world);
 	put_regions(writer, RECORD_WANT, world, &log->want_pending, &log->want_sent);
 }
@@ -286,7 +298,8 @@ static void put_records(struct core *core, struct bytes_writer *writer)
 {
 	struct log *log;
 
-	/* Who speaks says that nothing of a former life is in flight (hazards A12, A14). */
+	/* Who speaks says that no copy of a former life is in flight, and which writes are (hazards A12,
+	 * A14). */
 	if (core->join == JOIN_SPEAKING && join_io_in_flight(core))
 		return;
 	put_stream(core, writer);

@@ -88,7 +88,11 @@ void view_change(struct core *core, const struct event *event)
 		if (down)
 			core->ring_known = false;
 		kin_lose(core, event->view.left[i].node);
-		if (core->join == JOIN_READY)
+		if (core->join != JOIN_READY)
+			continue;
+		if (event->view.left[i].reason == VIEW_REPLACED)
+			world_node_replaced(&core->world, event->view.left[i].node);
+		else
 			world_node_left(&core->world, event->view.left[i].node, down);
 	}
 	if (event->view.left_count)

@@ -378,11 +378,22 @@ static node_id_t member_choose(const struct world *world, const struct world_log
 	return last ? last->node : NODE_NONE;
 }
 
+/* A write of somebody who had the role is in flight still. */
+static bool write_in_flight(const struct world_log *log)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &log->participants, entry)
+		if (it->writing && !CORE_MUTANT(WRITING_IGNORED))
+			return true;
+	return false;
+}
+
 static void writer_assign(const struct world *world, struct world_log *log)
 {
 	/* An awaited node may be the former writer, cut off with a write in flight (guarantee 6). */
 	if (!log->shape.disk || log->writer != NODE_NONE || world_log_assembling(world, log) ||
-	    world_undecided(world))
+	    world_undecided(world) || write_in_flight(log))
 		return;
 	log->writer_loaded = false;
 	log->writer = member_choose(world, log, true, &log->device_dead);

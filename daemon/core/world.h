@@ -53,6 +53,8 @@ struct participant {
 	bool awaited; /* named by another's memory, has not spoken: nothing may be copied before it has, or is
 			 dead */
 	bool device_failed; /* could not write the log device */
+	bool writing; /* spoke with a write of the log device in flight: nobody else writes before it has
+			 ended */
 	bool late; /* became a member, and a node that may be alone with its state does not know of it */
 	struct region_set unheard; /* nodes, by id, that have not said yet that they know of this member */
 	uint64_t membership;	   /* number of what made it a member, which they have to name */
@@ -202,6 +204,10 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id);
 /* The daemon of a node left the view: its process ended, or, `node_down`, the node went or was cut off. */
 void world_node_left(struct world *world, node_id_t node, bool node_down);
 
+/* Another daemon speaks for the node from now on; the killed one may have a write of a log device in flight.
+ */
+void world_node_replaced(struct world *world, node_id_t node);
+
 /* A daemon (re)joins with nothing but what it will speak. Returns 0 or -ENOMEM. */
 int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint64_t incarnation);
 
@@ -217,6 +223,7 @@ struct speech {
 	unsigned instance_count;
 	struct region_set unsynced, marks, ghosts, failed;
 	bool recovering; /* its kernel may be copying a region that its former daemon handed out */
+	bool writing;	 /* a write of the log device is in flight */
 	struct {
 		node_id_t node;
 		uint64_t boot_id;

@@ -61,6 +61,10 @@ static void writer_gone(struct world_log *log, node_id_t node)
 
 static void daemon_gone(struct world_log *log, node_id_t node)
 {
+	struct participant *participant = participant_find(log, node);
+
+	if (participant)
+		participant->writing = false;
 	writer_gone(log, node);
 	copy_ended(log, node);
 }
@@ -203,6 +207,25 @@ void world_node_left(struct world *world, node_id_t node, bool node_down)
 		world_node_forget(world, entry);
 }
 
+void world_node_replaced(struct world *world, node_id_t node)
+{
+	struct world_node *entry = world_node_find(world, node);
+	struct world_log *log;
+
+	if (!entry)
+		return;
+	entry->state = NODE_GONE;
+	entry->incarnation = 0;
+	TAILQ_FOREACH (log, &world->logs, entry) {
+		struct participant *participant = participant_find(log, node);
+
+		/* Its claim and the role of the writer last until its successor has spoken. */
+		if (participant)
+			participant->awaited = true;
+	}
+	members_known(world, node);
+}
+
 int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint64_t incarnation)
 {
 	struct world_node *entry = world_node_get(world, node);
@@ -223,9 +246,9 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 		next = TAILQ_NEXT(log, entry);
 		if (!participant)
 			continue;
-		/* The same daemon may come back from a split with a write or a copy in flight: nobody writes
-		 * while it is awaited, and its claim lasts until it speaks, which it does not before they
-		 * have ended. */
+		/* The same daemon may come back from a split with a write or a copy in flight. Nobody writes
+		 * while it is awaited, nor before the end of a write that it speaks of. Its claim lasts until
+		 * it speaks, which it does not before its copy has ended. */
 		writer_gone(log, node);
 		if (participant->boot_id == boot_id) {
 			participant->awaited = true;
@@ -379,7 +402,7 @@ static struct world_log *apply_destroyed(struct world *world, node_id_t sender, 
 		*instance = participant->instances[--participant->instance_count];
 	/* Another table of the node may hold them too: the node clears its marks itself (hazard A6). */
 	ghosts_from(log, &record->regions);
-	if (participant->instance_count == 0)
+	if (participant->instance_count == 0 && !participant->writing)
 		participant_bury(log, participant);
 	if (world_log_reap(world, log))
 		return NULL;
@@ -432,9 +455,11 @@ static bool participant_old(const struct participant *participant)
 	return true;
 }
 
-/* Somebody was told IN_SYNC 1: all go on to write every leg, for the first may be the one that fails somewhere
- * (Red Hat bug 596453), and the daemon repairs. Nobody was: the first leg alone is good, and the kernel copies. */
-static void apply_failed(struct world_log *log, const struct participant *participant, const struct record *record)
+/* Somebody was told IN_SYNC 1: all go on to write every leg, for the first may be the one that fails
+ * somewhere (Red Hat bug 596453), and the daemon repairs. Nobody was: the first leg alone is good, and the
+ * kernel copies. */
+static void apply_failed(struct world_log *log, const struct participant *participant,
+			 const struct record *record)
 {
 	bool copied = !region_set_contains(&log->unsynced, record->region);
 
@@ -484,8 +509,8 @@ static void apply_release(struct world_log *log, node_id_t sender, const struct 
 {
 	if (log->recoverer != sender || !log->claimed || log->claim != record->region)
 		return;
-	/* SET_REGION_SYNC(r, 0) of anybody ends the repair without success (hazard A12), and so does a table that came
-	 * back unknown while it was copied: it may have written unmarked. */
+	/* SET_REGION_SYNC(r, 0) of anybody ends the repair without success (hazard A12), and so does a table
+	 * that came back unknown while it was copied: it may have written unmarked. */
 	if (record->flag && !log->repair_barred && !world_log_tainted(log))
 		region_set_remove(&log->ghosts, record->region);
 	world_log_release(log);
@@ -583,6 +608,19 @@ static struct world_log *apply_member_known(struct world *world, node_id_t sende
 	return log;
 }
 
+/* The tables that wrote may be gone already. */
+static struct world_log *apply_write_ended(struct world *world, struct world_log *log,
+					   struct participant *participant)
+{
+	participant->writing = false;
+	if (participant->instance_count == 0)
+		participant_bury(log, participant);
+	if (world_log_reap(world, log))
+		return NULL;
+	world_log_assign_roles(world, log);
+	return log;
+}
+
 static struct world_log *apply_to_log(struct world *world, node_id_t sender, const struct record *record)
 {
 	struct world_log *log = world_log_by_number(world, record->log);
@@ -608,6 +646,7 @@ static struct world_log *apply_to_log(struct world *world, node_id_t sender, con
 		participant->device_failed = false;
 		world_log_assign_roles(world, log);
 		break;
+	case RECORD_WRITE_ENDED: return apply_write_ended(world, log, participant);
 	default: break; /* COMMIT, ACK, WANT: no state */
 	}
 	return log;
@@ -687,7 +726,7 @@ static struct world_log *speech_log(struct world *world, const struct speech *sp
 {
 	struct world_log *log = world_log_find(world, speech->uuid);
 
-	if (speech->instance_count == 0)
+	if (speech->instance_count == 0 && !speech->writing)
 		return log;
 	/* A first member without memory still waits for the log device: a node that remembers knows better.
 	 */
@@ -718,8 +757,8 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 		if (!participant)
 			continue;
 		participant->awaited = true;
-		/* Another boot of it is here: the one that was a member is dead. That of a suspect without a daemon
-		 * is not known. */
+		/* Another boot of it is here: the one that was a member is dead. That of a suspect without a
+		 * daemon is not known. */
 		if (node && node->boot_id && node->boot_id != speech->former[i].boot_id &&
 		    node->state != NODE_UNDECIDED)
 			participant_bury(log, participant);
@@ -758,6 +797,7 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	if (!participant)
 		return log;
 	participant->awaited = false;
+	participant->writing = speech->writing;
 	if (!log->shape.disk)
 		member_begins(world, log, participant);
 	/* A new daemon counts its batches anew. */
@@ -777,7 +817,7 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	region_set_subtract(&log->ghosts, &log->unsynced);
 	if (log->cold)
 		speech_former(world, log, sender, speech);
-	if (participant->instance_count == 0)
+	if (participant->instance_count == 0 && !participant->writing)
 		participant_bury(log, participant);
 	/* Founders copy nothing before all have spoken, so the role can still go to whose kernel has it. */
 	if ((log->cold || node->suspect) && speech->recovering)

@@ -49,8 +49,9 @@ static void participant_encode(struct bytes_writer *writer, const struct partici
 {
 	bytes_write_u32(writer, participant->node);
 	bytes_write_u64(writer, participant->boot_id);
-	bytes_write_u8(writer, (uint8_t)((participant->awaited ? 1u : 0) | (participant->late ? 2u : 0) |
-					 (participant->device_failed ? 4u : 0)));
+	bytes_write_u8(writer,
+		       (uint8_t)((participant->awaited ? 1u : 0) | (participant->late ? 2u : 0) |
+				 (participant->device_failed ? 4u : 0) | (participant->writing ? 8u : 0)));
 	set_encode(writer, &participant->unheard);
 	bytes_write_u64(writer, participant->membership);
 	instances_encode(writer, participant->instances, participant->instance_count);
@@ -68,7 +69,7 @@ static int participant_decode(struct bytes_reader *reader, struct world_log *log
 	struct participant *participant;
 	int error;
 
-	if (reader->failed || node == NODE_NONE || flags > 7 || participant_find(log, node))
+	if (reader->failed || node == NODE_NONE || flags > 15 || participant_find(log, node))
 		return -EPROTO;
 	participant = participant_get(log, node, boot_id);
 	if (!participant)
@@ -76,6 +77,7 @@ static int participant_decode(struct bytes_reader *reader, struct world_log *log
 	participant->awaited = flags & 1;
 	participant->late = flags & 2;
 	participant->device_failed = flags & 4;
+	participant->writing = flags & 8;
 	error = set_decode(reader, &participant->unheard, UINT64_C(1) << 32);
 	participant->membership = bytes_read_u64(reader);
 	if (!error)
@@ -295,7 +297,7 @@ void speech_encode(struct bytes_writer *writer, const struct speech *speech)
 	set_encode(writer, &speech->marks);
 	set_encode(writer, &speech->ghosts);
 	set_encode(writer, &speech->failed);
-	bytes_write_u8(writer, speech->recovering);
+	bytes_write_u8(writer, (uint8_t)((speech->recovering ? 1u : 0) | (speech->writing ? 2u : 0)));
 	bytes_write_u32(writer, speech->former_count);
 	for (unsigned i = 0; i < speech->former_count; i++) {
 		bytes_write_u32(writer, speech->former[i].node);
@@ -305,7 +307,7 @@ void speech_encode(struct bytes_writer *writer, const struct speech *speech)
 
 int speech_decode(struct bytes_reader *reader, struct speech *speech)
 {
-	uint8_t recovering;
+	uint8_t flags;
 	uint64_t limit;
 	int error;
 
@@ -324,10 +326,11 @@ int speech_decode(struct bytes_reader *reader, struct speech *speech)
 		error = set_decode(reader, &speech->failed, limit);
 	if (error)
 		return error;
-	recovering = bytes_read_u8(reader);
-	speech->recovering = recovering;
+	flags = bytes_read_u8(reader);
+	speech->recovering = flags & 1;
+	speech->writing = flags & 2;
 	speech->former_count = bytes_read_u32(reader);
-	if (reader->failed || recovering > 1 || speech->former_count > FRAME_NODES_MAX)
+	if (reader->failed || flags > 3 || speech->former_count > FRAME_NODES_MAX)
 		return -EPROTO;
 	for (unsigned i = 0; i < speech->former_count; i++) {
 		speech->former[i].node = bytes_read_u32(reader);

@@ -35,6 +35,8 @@ struct message {
 struct speaker {
 	node_id_t node;
 	uint32_t pid;
+	bool guessed; /* its node had two processes in the group when this one came: the one that sends is it
+		       */
 };
 
 struct cpg_port {
@@ -197,10 +199,11 @@ void cpg_port_send(struct cpg_port *cpg, const struct effect *effect)
  * -------------------------------------------------------------------------------------------------- */
 
 /*
- * CPG knows processes, the core knows nodes: for each node the process that joined first speaks until it
- * leaves. A daemon that was killed stays a member as long as a thread of it hangs in a device. What hangs may
- * be a write: nobody may think that this daemon is gone (guarantee 6, hazard A14), so its successor waits
- * until it is (join_allowed()). A second living daemon never joins, or not for long (on_confchg()).
+ * CPG knows processes, the core knows nodes: for each node the process that joined last speaks. A daemon that
+ * was killed may stay a member for a while, for ever even when a thread of it hangs in a device. Its
+ * successor does not wait for that, but what hangs may be a write: the others are told that the former one
+ * was replaced, not that it is gone (VIEW_REPLACED; guarantee 6, hazard A14). A second living daemon never
+ * joins (join_allowed()), or not for long (on_confchg()).
  */
 static struct speaker *speaker_find(struct cpg_port *cpg, node_id_t node)
 {
@@ -230,24 +233,60 @@ static uint32_t rival_find(const struct cpg_port *cpg, const struct cpg_address 
 	return 0;
 }
 
+static void speaker_remove(struct cpg_port *cpg, struct speaker *speaker, enum view_reason reason,
+			   struct view_change *ret_change)
+{
+	*ret_change = (struct view_change){.node = speaker->node, .reason = reason};
+	*speaker = cpg->speakers[--cpg->speaker_count];
+}
+
+/* A process of the node among the members that is not `pid`, 0: none. */
+static uint32_t process_beside(const struct cpg_address *members, size_t count, node_id_t node, uint32_t pid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (members[i].nodeid == node && members[i].pid != pid)
+			return members[i].pid;
+	return 0;
+}
+
+/* Of two that were killed the former one may end last: until then the node's daemon is not gone. */
 static size_t speakers_leave(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
+			     const struct cpg_address *members, size_t member_count,
 			     struct view_change *ret_changes)
 {
 	size_t changes = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		struct speaker *speaker = speaker_find(cpg, list[i].nodeid);
+		uint32_t other = process_beside(members, member_count, list[i].nodeid, list[i].pid);
 
 		if (speaker == NULL || speaker->pid != list[i].pid)
 			continue;
-		ret_changes[changes++] =
-		    (struct view_change){.node = speaker->node, .reason = reason_map(list[i].reason)};
-		*speaker = cpg->speakers[--cpg->speaker_count];
+		if (other != 0)
+			speaker->pid = other;
+		else
+			speaker_remove(cpg, speaker, reason_map(list[i].reason), &ret_changes[changes++]);
+	}
+	return changes;
+}
+
+/* Speakers whose node has a new process now, while the former one has not ended. `changes` were made before;
+ * returns how many there are in all.
+ */
+static size_t speakers_replace(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
+			       struct view_change *ret_changes, size_t changes)
+{
+	for (size_t i = 0; i < count && changes < CPG_MEMBERS_MAX; i++) {
+		struct speaker *speaker = speaker_find(cpg, list[i].nodeid);
+
+		if (speaker != NULL && speaker->pid != list[i].pid)
+			speaker_remove(cpg, speaker, VIEW_REPLACED, &ret_changes[changes++]);
 	}
 	return changes;
 }
 
 static size_t speakers_join(struct cpg_port *cpg, const struct cpg_address *list, size_t count,
+			    const struct cpg_address *members, size_t member_count,
 			    struct view_change *ret_changes, size_t changes)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -255,8 +294,10 @@ static size_t speakers_join(struct cpg_port *cpg, const struct cpg_address *list
 
 		if (speaker_find(cpg, list[i].nodeid) != NULL || cpg->speaker_count == CPG_MEMBERS_MAX)
 			continue;
-		cpg->speakers[cpg->speaker_count++] =
-		    (struct speaker){.node = list[i].nodeid, .pid = list[i].pid};
+		cpg->speakers[cpg->speaker_count++] = (struct speaker){
+		    .node = list[i].nodeid,
+		    .pid = list[i].pid,
+		    .guessed = process_beside(members, member_count, list[i].nodeid, list[i].pid) != 0};
 		ret_changes[changes++] =
 		    (struct view_change){.node = list[i].nodeid, .reason = reason_map(reason)};
 	}
@@ -280,22 +321,24 @@ static void view_tell(const struct cpg_port *cpg, const struct view_change *left
 	event_tell(cpg, &event);
 }
 
-/* A node whose daemon left and came back in one change leaves in one view and joins in the next. */
+/* A node whose daemon was replaced leaves in one view and joins in the next. */
 static void view_change(struct cpg_port *cpg, const struct cpg_address *members, size_t member_count,
 			const struct cpg_address *left, size_t left_count, const struct cpg_address *joined,
 			size_t joined_count)
 {
 	struct view_change left_changes[CPG_MEMBERS_MAX], joined_changes[CPG_MEMBERS_MAX];
-	size_t left_changed = speakers_leave(cpg, left, left_count, left_changes);
+	size_t left_changed = speakers_leave(cpg, left, left_count, members, member_count, left_changes);
 	size_t joined_changed;
 
+	left_changed = speakers_replace(cpg, joined, joined_count, left_changes, left_changed);
 	if (left_changed > 0 && joined_count > 0) {
 		view_tell(cpg, left_changes, left_changed, NULL, 0);
 		left_changed = 0;
 	}
-	joined_changed = speakers_join(cpg, joined, joined_count, joined_changes, 0);
+	joined_changed = speakers_join(cpg, joined, joined_count, members, member_count, joined_changes, 0);
 	/* Those that were there before us are members without having joined. */
-	joined_changed = speakers_join(cpg, members, member_count, joined_changes, joined_changed);
+	joined_changed =
+	    speakers_join(cpg, members, member_count, members, member_count, joined_changes, joined_changed);
 	if (left_changed > 0 || joined_changed > 0)
 		view_tell(cpg, left_changes, left_changed, joined_changes, joined_changed);
 }
@@ -360,11 +403,7 @@ static void on_confchg(cpg_handle_t handle, const struct cpg_name *group, const 
 		connection_break(cpg, "a second daemon of this node joined", CS_ERR_EXIST);
 		return;
 	}
-	if (rival != 0 && process_is_gone(rival)) {
-		connection_break(cpg, "a former daemon of this node has not ended", CS_ERR_EXIST);
-		return;
-	}
-	if (rival != 0) {
+	if (rival != 0 && !process_is_gone(rival)) {
 		refuse(cpg, rival);
 		cpg->refused_fn(cpg->config.sink.context);
 		return;
@@ -389,9 +428,14 @@ static void on_deliver(cpg_handle_t handle, const struct cpg_name *group, uint32
 {
 	struct cpg_port *cpg = port_of(handle);
 	struct event event = {.type = EVENT_DELIVER, .deliver = {.node = node, .bytes = bytes, .size = size}};
-	const struct speaker *speaker = speaker_find(cpg, node);
+	struct speaker *speaker = speaker_find(cpg, node);
 
 	(void)group;
+	/* A killed process sends nothing any more, and what it had sent came before its successor. */
+	if (speaker != NULL && speaker->guessed) {
+		speaker->pid = pid;
+		speaker->guessed = false;
+	}
 	if (!cpg->broken && !cpg->refused && speaker != NULL && speaker->pid == pid)
 		event_tell(cpg, &event);
 }
@@ -445,27 +489,20 @@ static uint32_t rival_ask(const struct cpg_port *cpg)
 	return rival;
 }
 
-/* A daemon that was just killed gets a moment to leave. Returns 0; -EBUSY: it has not, try again; -EEXIST:
- * there is a living one. */
-static int join_allowed(struct cpg_port *cpg)
+/* A daemon that was just killed gets a moment to leave. Returns false when there is a living one. */
+static bool join_allowed(struct cpg_port *cpg)
 {
 	const struct timespec pause = {.tv_nsec = JOIN_PAUSE_NS};
-	uint32_t rival = 0;
+	uint32_t rival;
 
 	for (int i = 0; i < JOIN_TRIES && (rival = rival_ask(cpg)) != 0; i++) {
 		if (!process_is_gone(rival)) {
 			refuse(cpg, rival);
-			return -EEXIST;
+			return false;
 		}
 		(void)nanosleep(&pause, NULL);
 	}
-	if (rival != 0 && !cpg->told)
-		log_write(
-		    LOG_WARNING,
-		    "process %u, a former daemon of this node, was killed and cannot end: waiting for it",
-		    rival);
-	cpg->told = cpg->told || rival != 0;
-	return rival == 0 ? 0 : -EBUSY;
+	return true;
 }
 
 static cs_error_t group_join(cpg_handle_t handle)
@@ -498,13 +535,9 @@ static int attempt_join(struct cpg_port *cpg)
 	}
 	if (error == CS_OK)
 		error = cpg_fd_get(cpg->handle, &cpg->fd);
-	if (error != CS_OK)
-		return -EAGAIN;
-	switch (join_allowed(cpg)) {
-	case 0: return group_join(cpg->handle) == CS_OK ? 0 : -EAGAIN;
-	case -EEXIST: return 0; /* refused, which on_connected() tells */
-	default: return -EBUSY;
-	}
+	if (error == CS_OK && join_allowed(cpg))
+		error = group_join(cpg->handle);
+	return error == CS_OK ? 0 : -EAGAIN;
 }
 
 /* In the thread of the connector. */

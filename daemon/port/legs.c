@@ -15,6 +15,7 @@
 #include "daemon/port/log.h"
 #include "daemon/port/wake.h"
 #include "daemon/port/worker.h"
+#include "daemon/port/write_lock.h"
 
 struct leg_job;
 struct finding;
@@ -68,15 +69,28 @@ static struct mirror *mirror_find(struct legs *legs, const char *uuid)
 	return NULL;
 }
 
+/* A successor of this daemon has to know of it, should it be killed and hang in a leg. */
+static int leg_job_copy(struct leg_job *job)
+{
+	int fd = write_lock_open(job->legs->config.run_dir, WRITE_LOCK_LEGS, job->uuid);
+	int error = fd < 0 ? fd : write_lock_take(fd);
+
+	if (!error) {
+		error = leg_set_copy(job->set, job->first_sector, job->sectors);
+		write_lock_give(fd); /* a child may have the descriptor, too */
+	}
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
 static void leg_job_run(struct job *job)
 {
 	struct leg_job *leg_job = (struct leg_job *)job;
 
 	switch (leg_job->work) {
 	case LEG_FLUSH: leg_job->error = leg_set_flush(leg_job->set); break;
-	case LEG_COPY:
-		leg_job->error = leg_set_copy(leg_job->set, leg_job->first_sector, leg_job->sectors);
-		break;
+	case LEG_COPY: leg_job->error = leg_job_copy(leg_job); break;
 	case LEG_CLOSE:
 		leg_set_close(leg_job->set);
 		free(leg_job->set);

@@ -3,20 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/port/log.h"
-
-#define TRY_NS	    INT64_C(20000000)
-#define TELL_NS	    INT64_C(1000000000)
-#define PATIENCE_NS INT64_C(60000000000) /* with a holder that is on its way out */
+#define DIR_LOCK_TRIES 100 /* of 20 ms: other starters hold it for microseconds */
 
 /* The first thread of a process that was killed is a zombie as long as others have not ended. */
 static bool process_is_exiting(pid_t pid)
@@ -37,6 +34,36 @@ static bool process_is_exiting(pid_t pid)
 	text[size] = '\0';
 	state = strrchr(text, ')'); /* the name before it may hold anything */
 	return state && state[1] == ' ' && (state[2] == 'Z' || state[2] == 'X');
+}
+
+/* While it is held nobody else replaces a lock file of that directory. Returns a descriptor or a negative
+ * errno. */
+static int dir_lock(const char *path)
+{
+	static const struct timespec pause = {.tv_nsec = 20000000};
+	char dir[PATH_MAX];
+	char *slash;
+	int fd;
+
+	if (strlen(path) >= sizeof(dir))
+		return -ENAMETOOLONG;
+	strcpy(dir, path);
+	slash = strrchr(dir, '/');
+	if (!slash)
+		strcpy(dir, ".");
+	else
+		slash[slash == dir ? 1 : 0] = '\0';
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB); i++) {
+		if ((errno != EWOULDBLOCK && errno != EINTR) || i == DIR_LOCK_TRIES) {
+			close(fd);
+			return -EBUSY;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return fd;
 }
 
 /* Returns 0, -EEXIST with the holder, or another negative errno. */
@@ -68,15 +95,6 @@ static int pid_write(int fd)
 	return 0;
 }
 
-/* The holder may remove it in the moment between open(2) and the lock: then it is not the file any more. */
-static bool is_removed(int fd)
-{
-	struct stat status;
-
-	return fstat(fd, &status) || status.st_nlink == 0;
-}
-
-/* As lock_file_take(), at once; -EAGAIN: the file was removed meanwhile. */
 static int take(const char *path, int *ret_fd, pid_t *ret_holder)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -85,8 +103,6 @@ static int take(const char *path, int *ret_fd, pid_t *ret_holder)
 	if (fd < 0)
 		return -errno;
 	error = file_lock(fd, ret_holder);
-	if (!error && is_removed(fd))
-		error = -EAGAIN;
 	if (!error)
 		error = pid_write(fd);
 	if (error) {
@@ -99,23 +115,15 @@ static int take(const char *path, int *ret_fd, pid_t *ret_holder)
 
 int lock_file_take(const char *path, int *ret_fd, pid_t *ret_holder)
 {
-	static const struct timespec pause = {.tv_nsec = TRY_NS};
-	int64_t waited_ns = 0;
+	int dir_fd = dir_lock(path);
 	int error;
 
 	*ret_holder = 0;
-	while ((error = take(path, ret_fd, ret_holder)) == -EAGAIN ||
-	       (error == -EEXIST && process_is_exiting(*ret_holder))) {
-		if (waited_ns == TELL_NS)
-			log_write(
-			    LOG_WARNING,
-			    "%s: process %d was killed and cannot end: something hangs that it reads or "
-			    "writes, and may still be written. Waiting for it",
-			    path, (int)*ret_holder);
-		if (waited_ns == PATIENCE_NS)
-			return error;
-		nanosleep(&pause, NULL);
-		waited_ns += TRY_NS;
-	}
+	if (dir_fd < 0)
+		return dir_fd;
+	error = take(path, ret_fd, ret_holder);
+	if (error == -EEXIST && process_is_exiting(*ret_holder) && !unlink(path))
+		error = take(path, ret_fd, ret_holder);
+	close(dir_fd);
 	return error;
 }

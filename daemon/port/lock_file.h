@@ -7,10 +7,11 @@
 
 /*
  * Lock `path` (made if needed, mode 0644) and write "PID\n" into it. The lock is held until *ret_fd, or any
- * other descriptor of that file, is closed by this process. A holder that is dead but cannot finish exiting
- * has a thread that hangs in a device, and what hangs there may be a write: it is waited for, a minute at
- * most (guarantee 6, hazard A14). Returns 0; -EEXIST: a process holds it, *ret_holder is its pid (0: of
- * another pid namespace); or another negative errno.
+ * other descriptor of that file, is closed by this process. A holder that is dead but cannot finish exiting,
+ * because one of its threads hangs in a device, does not count: its file is replaced (hazard A9), and what
+ * hangs is known by the lock of write_lock.h. Returns 0;
+ * -EEXIST: a living process holds it, *ret_holder is its pid (0: of another pid namespace); or another
+ * negative errno.
  */
 int lock_file_take(const char *path, int *ret_fd, pid_t *ret_holder);
 

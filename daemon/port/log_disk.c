@@ -4,23 +4,29 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/port/block_device.h"
 #include "daemon/port/log.h"
 #include "daemon/port/worker.h"
+#include "daemon/port/write_lock.h"
 
 /* What we like to write at least: disks that claim 512 bytes often are 4096 inside, and read before they
  * write less. */
 #define PREFERRED_BLOCK_BYTES 4096u
+/* How often it is looked whether a write of a killed daemon has ended. */
+#define FORMER_POLL_NS 50000000
 
 /* The open device; belongs to the worker's thread. */
 struct disk {
-	int fd; /* -1: not open */
+	int fd;	     /* -1: not open */
+	int lock_fd; /* of write_lock.h, -1: nothing was written yet */
 	uint32_t major, minor;
 	uint32_t logical_bytes;
 	uint64_t size_bytes;
@@ -35,6 +41,7 @@ struct log_disk {
 
 struct log_disks {
 	struct port_config config;
+	atomic_bool closing;
 	struct worker_hub *hub;
 	LIST_HEAD(, log_disk) list;
 };
@@ -45,6 +52,7 @@ struct disk_job {
 	struct disk *disk;
 	enum effect_type type;
 	uint32_t log;
+	char uuid[LOG_UUID_BYTES];
 	uint64_t token;
 	uint32_t major, minor;
 	uint8_t *buffer; /* aligned: what was read, or is to be written */
@@ -122,15 +130,11 @@ static int disk_read(struct disk_job *job)
 	return block_device_read(disk->fd, job->buffer, direct_bytes, 0);
 }
 
-static int disk_write(struct disk_job *job)
+static int extents_write(struct disk_job *job)
 {
 	const uint8_t *at = job->buffer;
 	int error;
 
-	if (job->disk->fd < 0)
-		return -EBADF;
-	if (!job->buffer)
-		return -ENOMEM;
 	for (size_t i = 0; i < job->extent_count; i++) {
 		const struct device_extent *extent = &job->extents[i];
 
@@ -142,6 +146,36 @@ static int disk_write(struct disk_job *job)
 	return fdatasync(job->disk->fd) ? -errno : 0;
 }
 
+static int disk_write(struct disk_job *job)
+{
+	struct disk *disk = job->disk;
+	int error;
+
+	if (disk->fd < 0)
+		return -EBADF;
+	if (!job->buffer)
+		return -ENOMEM;
+	if (disk->lock_fd < 0)
+		disk->lock_fd = write_lock_open(job->disks->config.run_dir, WRITE_LOCK_DEVICE, job->uuid);
+	error = disk->lock_fd < 0 ? disk->lock_fd : write_lock_take(disk->lock_fd);
+	if (error)
+		return error;
+	error = extents_write(job);
+	write_lock_give(disk->lock_fd);
+	return error;
+}
+
+/* An orderly stop does not wait for the end of somebody else. */
+static void former_wait(const struct disk_job *job)
+{
+	const struct timespec pause = {.tv_nsec = FORMER_POLL_NS};
+	enum write_lock_kind kind = job->type == EFFECT_REPAIR_WAIT ? WRITE_LOCK_LEGS : WRITE_LOCK_DEVICE;
+
+	while (!atomic_load(&job->disks->closing) &&
+	       write_lock_held(job->disks->config.run_dir, kind, job->uuid))
+		nanosleep(&pause, NULL);
+}
+
 static void disk_job_run(struct job *job)
 {
 	struct disk_job *disk_job = (struct disk_job *)job;
@@ -150,8 +184,15 @@ static void disk_job_run(struct job *job)
 		disk_job->error = disk_read(disk_job);
 	} else if (disk_job->type == EFFECT_DEVICE_WRITE) {
 		disk_job->error = disk_write(disk_job);
+	} else if (disk_job->type == EFFECT_DEVICE_WAIT) {
+		former_wait(disk_job);
+	} else if (disk_job->type == EFFECT_REPAIR_WAIT) {
+		former_wait(disk_job);
+		disk_job->error = -ECANCELED; /* nobody knows how it ended */
 	} else {
 		disk_close(disk_job->disk);
+		if (disk_job->disk->lock_fd >= 0)
+			close(disk_job->disk->lock_fd);
 		free(disk_job->disk);
 	}
 }
@@ -160,10 +201,13 @@ static void disk_job_finish(struct job *job)
 {
 	struct disk_job *disk_job = (struct disk_job *)job;
 	bool read = disk_job->type == EFFECT_DEVICE_READ;
+	bool copy = disk_job->type == EFFECT_REPAIR_WAIT;
 
 	if (disk_job->type != EFFECT_DEVICE_CLOSE) {
 		struct event event = {
-		    .type = read ? EVENT_DEVICE_READ : EVENT_DEVICE_WRITTEN,
+		    .type = read   ? EVENT_DEVICE_READ
+			    : copy ? EVENT_REPAIRED
+				   : EVENT_DEVICE_WRITTEN,
 		    .io = {.log = disk_job->log, .token = disk_job->token, .error = disk_job->error},
 		};
 
@@ -222,7 +266,7 @@ static int log_disk_need(struct log_disks *disks, uint32_t log, struct log_disk 
 		}
 		log_disk->log = log;
 		log_disk->disk = port_alloc(sizeof(*log_disk->disk));
-		log_disk->disk->fd = -1;
+		log_disk->disk->fd = log_disk->disk->lock_fd = -1;
 		LIST_INSERT_HEAD(&disks->list, log_disk, entry);
 	}
 	*ret_log_disk = log_disk;
@@ -239,6 +283,8 @@ static struct disk_job *disk_job_new(struct log_disks *disks, const struct effec
 	job->type = effect->type;
 	job->log = effect->log;
 	job->token = effect->token;
+	if (effect->uuid)
+		port_copy_uuid(job->uuid, effect->uuid);
 	return job;
 }
 
@@ -261,6 +307,8 @@ static void disk_job_take(struct disk_job *job, const struct effect *effect)
 		job->size = effect->device_read.size;
 		return;
 	}
+	if (effect->type == EFFECT_DEVICE_WAIT || effect->type == EFFECT_REPAIR_WAIT)
+		return;
 	job->extent_count = effect->device_write.extent_count;
 	job->extents = port_alloc((job->extent_count + 1) * sizeof(*job->extents));
 	if (job->extent_count > 0)
@@ -281,7 +329,8 @@ void log_disks_perform(struct log_disks *disks, const struct effect *effect)
 			log_disk_close(log_disk, disk_job_new(disks, effect), LOG_DISK_CLOSE_WAIT_MS);
 		return;
 	}
-	assert(effect->type == EFFECT_DEVICE_READ || effect->type == EFFECT_DEVICE_WRITE);
+	assert(effect->type == EFFECT_DEVICE_READ || effect->type == EFFECT_DEVICE_WRITE ||
+	       effect->type == EFFECT_DEVICE_WAIT || effect->type == EFFECT_REPAIR_WAIT);
 	job = disk_job_new(disks, effect);
 	disk_job_take(job, effect);
 	job->error = log_disk_need(disks, effect->log, &log_disk);
@@ -300,6 +349,7 @@ void log_disks_close(struct log_disks *disks)
 
 	if (!disks)
 		return;
+	atomic_store(&disks->closing, true);
 	while ((log_disk = LIST_FIRST(&disks->list)))
 		log_disk_close(log_disk, disk_job_new(disks, &close_effect), 0);
 	worker_hub_close(disks->hub, disk_job_free);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Reads and writes of log devices: EFFECT_DEVICE_READ, _WRITE, _CLOSE. (The bytes on the device are
- * protocol/log_device.h.)
+ * Reads and writes of log devices: EFFECT_DEVICE_READ, _WRITE, _WAIT, _CLOSE, and EFFECT_REPAIR_WAIT. All but
+ * _CLOSE need effect->uuid. (The bytes on the device are protocol/log_device.h.)
  *
  * One thread a log, so that a slow or hung disk stops its own log only (hazard B4). Plain pread and pwrite
  * with O_DIRECT, then fdatasync: no io_uring and no aio, whose requests outlive the process and with it the
@@ -23,6 +23,9 @@ int log_disks_open(const struct port_config *config, struct log_disks **ret_disk
  * device.
  * - EFFECT_DEVICE_WRITE: answered by EVENT_DEVICE_WRITTEN when durable. -EBADF: no read opened the device
  * before.
+ * - EFFECT_DEVICE_WAIT: answered by EVENT_DEVICE_WRITTEN when no write of a killed daemon is in flight
+ * (write_lock.h).
+ * - EFFECT_REPAIR_WAIT: answered by EVENT_REPAIRED, -ECANCELED, when no copy of a killed daemon is in flight.
  * - EFFECT_DEVICE_CLOSE: no answer. The descriptor is closed on return, or, when close(2) itself takes longer
  * than LOG_DISK_CLOSE_WAIT_MS, as soon as it can be.
  */

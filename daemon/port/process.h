@@ -58,8 +58,8 @@ void process_watchdog_stop(void);
  * may open that file.
  *
  * Locks and writes "PID\n" (mode 0644, close-on-exec). A holder that is dead but cannot finish exiting,
- * because a thread of it hangs in a device, is waited for (lock_file.h). Returns 0; -EEXIST: a daemon holds
- * it, *ret_holder (may be NULL) is its pid; or another negative errno.
+ * because a thread of it hangs in a device, does not count (hazard A9): its file is replaced. Returns 0;
+ * -EEXIST: a living daemon holds it, *ret_holder (may be NULL) is its pid; or another negative errno.
  */
 int process_pidfile_lock(const char *path, pid_t *ret_holder);
 

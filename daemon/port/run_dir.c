@@ -19,6 +19,7 @@
 #include "daemon/port/in_hand.h"
 #include "daemon/port/lock_file.h"
 #include "daemon/port/log.h"
+#include "daemon/port/write_lock.h"
 
 #define NAME_BYTES     33 /* of a log's directory, with its NUL */
 #define PATH_BYTES     128
@@ -55,6 +56,7 @@ struct run_log_dir {
 };
 
 struct run_dir {
+	char *path;
 	int fd, boot_fd, lock_fd;
 	uint64_t boot_id;
 	size_t state_offset; /* in the boot file */
@@ -466,6 +468,8 @@ static void wipe_name(void *context, const char *name)
 
 	if (is_log_name(name) || !strncmp(name, DROP_PREFIX, strlen(DROP_PREFIX)))
 		dir_remove(dir->fd, name);
+	else if (write_lock_is_name(name))
+		(void)unlinkat(dir->fd, name, 0);
 }
 
 /* --- opening --- */
@@ -563,6 +567,11 @@ int run_dir_open(const char *path, struct run_dir **ret_dir, bool *ret_state_los
 	int error;
 
 	dir->fd = dir->boot_fd = dir->lock_fd = -1;
+	dir->path = strdup(path);
+	if (!dir->path) {
+		free(dir);
+		return -ENOMEM;
+	}
 	LIST_INIT(&dir->logs);
 	error = dir_open(dir, path);
 	if (error) {
@@ -586,12 +595,16 @@ uint64_t run_dir_boot_id(const struct run_dir *dir)
 
 /* --- telling --- */
 
-static void log_tell(struct run_log_dir *log, const struct event_sink *sink)
+static void log_tell(const struct run_dir *dir, struct run_log_dir *log, const struct event_sink *sink)
 {
 	struct region_set held_sets[RUN_INSTANCES_MAX], sets[RUN_BITS_COUNT];
 	struct event event = {
 	    .type = EVENT_RUN_LOG,
-	    .run_log = {.uuid = log->uuid, .meta = log->meta, .meta_bytes = log->meta_bytes},
+	    .run_log = {.uuid = log->uuid,
+			.meta = log->meta,
+			.meta_bytes = log->meta_bytes,
+			.writing = write_lock_held(dir->path, WRITE_LOCK_DEVICE, log->uuid),
+			.copying = write_lock_held(dir->path, WRITE_LOCK_LEGS, log->uuid)},
 	};
 	struct run_log *told = &event.run_log;
 	struct held *held;
@@ -631,7 +644,7 @@ void run_dir_load(struct run_dir *dir, const struct event_sink *sink)
 		}
 		if (log) {
 			log->loaded = false;
-			log_tell(log, sink);
+			log_tell(dir, log, sink);
 		}
 	} while (log);
 	LIST_FOREACH(log, &dir->logs, entry)
@@ -711,13 +724,17 @@ static int perform_bits(struct run_dir *dir, const struct effect *effect)
 /* The name goes at once, so that half a log is never read back. */
 static int drop_log(struct run_dir *dir, struct run_log_dir *log)
 {
-	char drop_name[PATH_BYTES];
+	char drop_name[PATH_BYTES], lock_name[WRITE_LOCK_NAME_BYTES];
 	int error = 0;
 
 	snprintf(drop_name, sizeof(drop_name), DROP_PREFIX "%s", log->name);
 	dir_remove(dir->fd, drop_name);
 	if (renameat(dir->fd, log->name, dir->fd, drop_name))
 		error = -errno;
+	for (unsigned kind = 0; kind < WRITE_LOCK_KINDS; kind++) {
+		write_lock_name((enum write_lock_kind)kind, log->uuid, lock_name);
+		(void)unlinkat(dir->fd, lock_name, 0);
+	}
 	LIST_REMOVE(log, entry);
 	log_free(log);
 	if (!error) {
@@ -777,5 +794,6 @@ void run_dir_close(struct run_dir *dir)
 		close(dir->lock_fd);
 	if (dir->fd >= 0)
 		close(dir->fd);
+	free(dir->path);
 	free(dir);
 }

@@ -8,6 +8,9 @@
  *   LOG/held.LUID   one bit a region, RUN_HELD of that instance (LUID: 16 hexadecimal digits)
  *   LOG/marked, unsynced, ghost, failed, work     one bit a region each
  *
+ *   writing.LOG     locked while a write of its log device is in flight (write_lock.h)
+ *   copying.LOG     locked while a region of it is copied by EFFECT_REPAIR
+ *
  * LOG is the XXH3 of the uuid, 32 hexadecimal digits: a uuid may hold any byte but NUL. Nothing is synced to
  * a disk: the content only has to outlive the process.
  *

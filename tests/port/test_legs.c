@@ -15,6 +15,7 @@
 
 #include "daemon/port/legs.h"
 #include "daemon/port/wake.h"
+#include "daemon/port/write_lock.h"
 
 #define UUID	  "LVM-legs"
 #define LOG	  5
@@ -217,6 +218,26 @@ static void test_repair(void **state)
 	legs_test_end(&legs_test);
 }
 
+/* A copy is done under its lock: a successor of a daemon that hangs in it knows, and copies nothing
+ * meanwhile. */
+static void test_repair_behind_a_former_one(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	const char *run_dir = legs_test.test->config.run_dir;
+	int fd = write_lock_open(run_dir, WRITE_LOCK_LEGS, UUID);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_lock_take(fd), 0);
+	table_of_files(legs_test.test);
+	perform(&legs_test, EFFECT_REPAIR, 1, 0, 8);
+	port_test_run_for(legs_test.test, 200);
+	assert_int_equal(legs_test.test->event_count, 0);
+	close(fd); /* as the end of a process does */
+	answer(&legs_test, 1, EVENT_REPAIRED, 1, 0);
+	assert_false(write_lock_held(run_dir, WRITE_LOCK_LEGS, UUID));
+	legs_test_end(&legs_test);
+}
+
 /* Real block devices, in more than one piece. */
 static void test_repair_of_devices(void **state)
 {
@@ -400,6 +421,7 @@ int main(void)
 	    TEST(test_open_looks_anew),
 	    TEST(test_flush_of_a_failed_leg),
 	    TEST(test_repair),
+	    TEST(test_repair_behind_a_former_one),
 	    TEST(test_repair_of_devices),
 	    TEST(test_open_tells_handle_errors),
 	    TEST(test_wake_of_a_stand_in),

@@ -2,10 +2,13 @@
 #include "tests/port/port_test.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "daemon/port/log_disk.h"
+#include "daemon/port/write_lock.h"
 
-#define LOG 3
+#define LOG  3
+#define UUID "LVM-a/b"
 
 static void read_effect(struct log_disks *disks, const struct loop_device *device, size_t size,
 			uint64_t token)
@@ -13,6 +16,7 @@ static void read_effect(struct log_disks *disks, const struct loop_device *devic
 	struct effect effect = {
 	    .type = EFFECT_DEVICE_READ,
 	    .log = LOG,
+	    .uuid = UUID,
 	    .token = token,
 	    .device_read = {.major = device->major, .minor = device->minor, .size = size},
 	};
@@ -29,6 +33,7 @@ static void write_effect(struct log_disks *disks, uint64_t offset, uint32_t size
 	struct effect effect = {
 	    .type = EFFECT_DEVICE_WRITE,
 	    .log = LOG,
+	    .uuid = UUID,
 	    .token = token,
 	    .device_write = {.extents = &extent, .extent_count = 1, .data = data, .data_bytes = size},
 	};
@@ -140,6 +145,7 @@ static void test_several_extents(void **state)
 	struct effect effect = {
 	    .type = EFFECT_DEVICE_WRITE,
 	    .log = LOG,
+	    .uuid = UUID,
 	    .device_write = {.extents = extents, .extent_count = 2, .data = data, .data_bytes = sizeof(data)},
 	};
 
@@ -207,13 +213,84 @@ static void test_close(void **state)
 	loop_device_free(&device);
 }
 
+/* What a killed daemon has in flight holds its lock: its successor's wait ends with it, and a write comes
+ * behind. */
+static void test_former_write(void **state)
+{
+	struct port_test *test = *state;
+	struct log_disks *disks;
+	struct loop_device device;
+	struct effect wait = {.type = EFFECT_DEVICE_WAIT, .log = LOG, .uuid = UUID, .token = 2};
+	int fd;
+
+	assert_int_equal(loop_device_make(test, "disk", 16384, &device), 0);
+	assert_int_equal(log_disks_open(&test->config, &disks), 0);
+	assert_false(write_lock_held(test->config.run_dir, WRITE_LOCK_DEVICE, UUID));
+	fd = write_lock_open(test->config.run_dir, WRITE_LOCK_DEVICE, UUID);
+	assert_true(fd >= 0);
+	assert_int_equal(write_lock_take(fd), 0);
+	assert_true(write_lock_held(test->config.run_dir, WRITE_LOCK_DEVICE, UUID));
+	assert_false(write_lock_held(test->config.run_dir, WRITE_LOCK_DEVICE, "LVM-other"));
+	read_effect(disks, &device, 512, 1);
+	answer(test, 1, EVENT_DEVICE_READ, 1, 0);
+	log_disks_perform(disks, &wait);
+	write_effect(disks, 0, 512, 1, 3);
+	port_test_run_for(test, 200);
+	assert_int_equal(test->event_count, 1);
+	close(fd); /* as the end of a process does */
+	answer(test, 2, EVENT_DEVICE_WRITTEN, 2, 0);
+	answer(test, 3, EVENT_DEVICE_WRITTEN, 3, 0);
+	assert_false(write_lock_held(test->config.run_dir, WRITE_LOCK_DEVICE, UUID));
+	log_disks_close(disks);
+	loop_device_free(&device);
+}
+
+/* The same for its copy from leg to leg, which is another matter than its writes. */
+static void test_former_copy(void **state)
+{
+	struct port_test *test = *state;
+	struct log_disks *disks;
+	struct effect wait = {.type = EFFECT_REPAIR_WAIT, .log = LOG, .uuid = UUID, .token = 2};
+	int fd = write_lock_open(test->config.run_dir, WRITE_LOCK_LEGS, UUID);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_lock_take(fd), 0);
+	assert_false(write_lock_held(test->config.run_dir, WRITE_LOCK_DEVICE, UUID));
+	assert_int_equal(log_disks_open(&test->config, &disks), 0);
+	log_disks_perform(disks, &wait);
+	port_test_run_for(test, 200);
+	assert_int_equal(test->event_count, 0);
+	close(fd);
+	answer(test, 1, EVENT_REPAIRED, 2, -ECANCELED);
+	log_disks_close(disks);
+}
+
+/* A daemon that is to stop does not wait for a killed one. */
+static void test_former_hangs(void **state)
+{
+	struct port_test *test = *state;
+	struct log_disks *disks;
+	struct effect wait = {.type = EFFECT_DEVICE_WAIT, .log = LOG, .uuid = UUID, .token = 2};
+	int fd = write_lock_open(test->config.run_dir, WRITE_LOCK_DEVICE, UUID);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_lock_take(fd), 0);
+	assert_int_equal(log_disks_open(&test->config, &disks), 0);
+	log_disks_perform(disks, &wait);
+	log_disks_close(disks);
+	close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, port_test_setup, port_test_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_read),   TEST(test_small_device), TEST(test_write), TEST(test_several_extents),
-	    TEST(test_errors), TEST(test_close),
+	    TEST(test_read),	     TEST(test_small_device),
+	    TEST(test_write),	     TEST(test_several_extents),
+	    TEST(test_errors),	     TEST(test_close),
+	    TEST(test_former_write), TEST(test_former_copy),
+	    TEST(test_former_hangs),
 	};
 
 	if (!loop_device_possible())

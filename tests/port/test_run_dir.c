@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/port/run_dir.h"
+#include "daemon/port/write_lock.h"
 
 #define UUID "LVM-a/strange uuid/../x"
 #define BIG  (UINT64_C(1) << 26)
@@ -23,6 +24,7 @@ struct told {
 	char uuid[LOG_UUID_BYTES];
 	char meta[64];
 	size_t meta_bytes;
+	bool writing, copying;
 	unsigned instance_count;
 	luid_t luids[RUN_INSTANCES_MAX];
 	struct region_set held[RUN_INSTANCES_MAX];
@@ -46,6 +48,8 @@ static void told_take(void *context, const struct event *event)
 	assert_true(log->meta_bytes <= sizeof(told->meta));
 	memcpy(told->meta, log->meta, log->meta_bytes);
 	told->meta_bytes = log->meta_bytes;
+	told->writing = log->writing;
+	told->copying = log->copying;
 	told->instance_count = log->instance_count;
 	for (unsigned i = 0; i < log->instance_count; i++) {
 		told->luids[i] = log->instances[i].luid;
@@ -558,6 +562,40 @@ static void test_whole_log_is_quick(void **state)
 	run_dir_close(dir);
 }
 
+/* A killed daemon cannot end: the log whose device it is writing is told with that, others are not; and the
+ * lock goes with the log. */
+static void test_former_writes(void **state)
+{
+	const struct port_test *test = *state;
+	struct run_dir *dir = dir_open(test, false);
+	struct effect drop = {.type = EFFECT_RUN_DROP, .uuid = UUID};
+	struct told_all all;
+	int fd, copy_fd;
+
+	meta(dir, UUID, "one", 8);
+	meta(dir, "LVM-other", "two", 8);
+	run_dir_close(dir);
+	copy_fd = write_lock_open(port_test_path(test, "run"), WRITE_LOCK_LEGS, "LVM-other");
+	assert_true(copy_fd >= 0);
+	assert_int_equal(write_lock_take(copy_fd), 0);
+	fd = write_lock_open(port_test_path(test, "run"), WRITE_LOCK_DEVICE, UUID);
+	assert_true(fd >= 0);
+	assert_int_equal(write_lock_take(fd), 0);
+	dir = dir_open(test, false);
+	told_load(dir, &all);
+	assert_int_equal(all.count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(all.logs[i].writing, !strcmp(all.logs[i].uuid, UUID));
+		assert_int_equal(all.logs[i].copying, !all.logs[i].writing);
+	}
+	told_free(&all);
+	assert_int_equal(run_dir_perform(dir, &drop), 0);
+	assert_false(write_lock_held(port_test_path(test, "run"), WRITE_LOCK_DEVICE, UUID));
+	close(fd);
+	close(copy_fd);
+	run_dir_close(dir);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, port_test_setup, port_test_teardown)
 
 int main(void)
@@ -576,6 +614,7 @@ int main(void)
 	    TEST(test_second_daemon),
 	    TEST(test_no_space),
 	    TEST(test_whole_log_is_quick),
+	    TEST(test_former_writes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

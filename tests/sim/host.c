@@ -630,6 +630,8 @@ static void perform(struct sim *sim, unsigned number, const struct effect *effec
 	case EFFECT_DEVICE_READ:
 	case EFFECT_DEVICE_WRITE:
 	case EFFECT_DEVICE_CLOSE:
+	case EFFECT_DEVICE_WAIT:
+	case EFFECT_REPAIR_WAIT:
 	case EFFECT_LEGS_FLUSH:
 	case EFFECT_LEGS_CLOSE:
 	case EFFECT_REPAIR: disk_perform(sim, number, effect); break;

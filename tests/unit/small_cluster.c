@@ -138,6 +138,7 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 		const struct effect *effect = &effects->items[i];
 		struct answer *answer = &answers[count];
 
+		memset(&answer->event, 0, sizeof(answer->event)); /* an answer that comes late was here */
 		answer->event.io.log = effect->log;
 		answer->event.io.token = effect->token;
 		switch (effect->type) {
@@ -156,6 +157,11 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			answer->event.type = EVENT_REPAIRED;
 			answer->event.io.error = self->legs_broken ? -EIO : 0;
 			count++;
+			break;
+		case EFFECT_DEVICE_WAIT: answer->event.type = EVENT_DEVICE_WRITTEN; break;
+		case EFFECT_REPAIR_WAIT:
+			answer->event.type = EVENT_REPAIRED;
+			answer->event.io.error = -ECANCELED;
 			break;
 		case EFFECT_LEGS_OPEN:
 			answer->event.type = EVENT_LEGS_OPENED;
@@ -187,6 +193,8 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 		}
 		if (self->slow && (effect->type == EFFECT_DEVICE_WRITE || effect->type == EFFECT_REPAIR))
 			self->slow_end = answers[--count].event;
+		if (effect->type == EFFECT_DEVICE_WAIT || effect->type == EFFECT_REPAIR_WAIT)
+			self->slow_end = answer->event;
 	}
 	for (size_t i = 0; i < count; i++)
 		step(cluster, node, &answers[i].event);
@@ -296,13 +304,15 @@ void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)
 	daemon_join(cluster, node);
 }
 
-void small_restart(struct small_cluster *cluster, node_id_t node)
+/* Another daemon takes the place of the former, which is gone, or has something in flight still. */
+static void daemon_again(struct small_cluster *cluster, node_id_t node, bool writing, bool copying)
 {
 	struct small_run *run = &cluster->nodes[node].run;
-	struct event event = {.type = EVENT_RUN_LOG, .run_log.uuid = SMALL_UUID};
+	struct event event = {
+	    .type = EVENT_RUN_LOG,
+	    .run_log = {.uuid = SMALL_UUID, .writing = writing, .copying = copying},
+	};
 
-	small_leave(cluster, node, false);
-	small_settle(cluster);
 	daemon_new(cluster, node, cluster->nodes[node].boot);
 	event.run_log.meta = run->meta;
 	event.run_log.meta_bytes = run->meta_bytes;
@@ -318,6 +328,23 @@ void small_restart(struct small_cluster *cluster, node_id_t node)
 		step(cluster, node, &event);
 	daemon_join(cluster, node);
 	small_settle(cluster);
+}
+
+void small_restart(struct small_cluster *cluster, node_id_t node)
+{
+	small_leave(cluster, node, false);
+	small_settle(cluster);
+	daemon_again(cluster, node, false, false);
+}
+
+void small_replace(struct small_cluster *cluster, node_id_t node, bool writing, bool copying)
+{
+	struct view_change left = {.node = node, .reason = VIEW_REPLACED};
+
+	cluster->nodes[node].in_view = false;
+	view(cluster, NULL, &left, false);
+	small_settle(cluster);
+	daemon_again(cluster, node, writing, copying);
 }
 
 void small_leave(struct small_cluster *cluster, node_id_t node, bool node_down)

@@ -95,6 +95,10 @@ void small_apart(struct small_cluster *cluster, node_id_t node, node_id_t gone);
 /* The daemon starts again in the same boot, with what the run directory holds. */
 void small_restart(struct small_cluster *cluster, node_id_t node);
 
+/* It is killed and cannot end: the next takes its place while a write of the log device, or a copy, is in flight until
+ * small_io_end(). */
+void small_replace(struct small_cluster *cluster, node_id_t node, bool writing, bool copying);
+
 /* Deliver and carry out everything there is to do now. */
 void small_settle(struct small_cluster *cluster);
 /* The next messages, while others wait (`hold`). */

@@ -1002,6 +1002,35 @@ static void test_restart_after_a_mirror_shrank(void **state)
 	cluster_free(cluster);
 }
 
+/* A killed daemon has a write of the log device in flight, or a copy. Its successor speaks at once of the first, and
+ * nobody writes before its end; of all only behind the second (hazard A14). */
+static void test_killed_daemon_that_cannot_end(void **state)
+{
+	(void)state;
+	for (unsigned copying = 0; copying < 2; copying++) {
+		struct small_cluster *cluster = cluster_new(2);
+		struct core_status *status;
+
+		activate(cluster, 1, 100, DISK_LOG);
+		activate(cluster, 2, 200, DISK_LOG);
+		recover_all(cluster, 1, 100);
+		cluster->ring_stays = true;
+		small_replace(cluster, 1, !copying, copying);
+		status = core_status_new(cluster->nodes[2].core);
+		assert_string_equal(status->nodes[0].state, copying ? "joining" : "ready");
+		assert_int_equal(status->logs[0].writer, NODE_NONE);
+		core_status_free(status);
+		small_io_end(cluster, 1);
+		status = core_status_new(cluster->nodes[2].core);
+		assert_string_equal(status->nodes[0].state, "ready");
+		assert_int_not_equal(status->logs[0].writer, NODE_NONE);
+		core_status_free(status);
+		small_region(cluster, 2, ULOG_MARK_REGION, 200, 4);
+		assert_answered(cluster, 2, small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0));
+		cluster_free(cluster);
+	}
+}
+
 /* A table of another size is loaded, and waits to be resumed, when the only daemon starts again: what it speaks of is the
  * size that was in use, so that what the mirror grows by is out of sync. */
 static void test_restart_before_a_mirror_grows(void **state)
@@ -1303,6 +1332,7 @@ int main(void)
 		cmocka_unit_test(test_table_goes_under_a_repair),
 		cmocka_unit_test(test_next_table_has_its_own_devices),
 		cmocka_unit_test(test_restart_after_a_mirror_shrank),
+		cmocka_unit_test(test_killed_daemon_that_cannot_end),
 		cmocka_unit_test(test_restart_before_a_mirror_grows),
 		cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
 		cmocka_unit_test(test_failure_behind_many_sync_bits),

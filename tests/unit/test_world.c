@@ -108,8 +108,8 @@ static void test_roles(void **state)
 	world_fini(&world);
 }
 
-/* Held by a table that went, and then the log device cannot be read: all is out of sync, and nothing of it a ghost too,
- * or the recoverer's kernel and its daemon would both copy it (guarantee 2). */
+/* Held by a table that went, and then the log device cannot be read: all is out of sync, and nothing of it a
+ * ghost too, or the recoverer's kernel and its daemon would both copy it (guarantee 2). */
 static void test_held_while_the_device_fails(void **state)
 {
 	(void)state;
@@ -333,8 +333,8 @@ static void test_speech_during_a_copy(void **state)
 	world_fini(&world);
 }
 
-/* A failed leg under what was in sync: all go on to be told so, and nothing is repaired until every instance is
- * younger (B9). Told again by the table that has to be reloaded, it makes nobody else older. */
+/* A failed leg under what was in sync: all go on to be told so, and nothing is repaired until every instance
+ * is younger (B9). Told again by the table that has to be reloaded, it makes nobody else older. */
 static void test_leg_failure(void **state)
 {
 	(void)state;
@@ -529,6 +529,7 @@ static void test_speech_codec(void **state)
 	region_set_add(&speech.marks, 9);
 	region_set_add(&speech.ghosts, 10);
 	region_set_add(&speech.failed, 11);
+	speech.writing = true;
 	speech.former_count = 1;
 	speech.former[0].node = 2;
 	speech.former[0].boot_id = 20;
@@ -546,6 +547,7 @@ static void test_speech_codec(void **state)
 	assert_true(region_set_equal(&again.marks, &speech.marks));
 	assert_true(region_set_equal(&again.ghosts, &speech.ghosts));
 	assert_true(region_set_equal(&again.failed, &speech.failed));
+	assert_true(again.writing && !again.recovering);
 	assert_int_equal(again.former_count, 1);
 	assert_int_equal(again.former[0].boot_id, 20);
 	speech_fini(&again);
@@ -738,6 +740,43 @@ static void test_suspect_of_another_boot(void **state)
 	world_fini(&world);
 }
 
+/* The former writer comes back with a write in flight: nobody writes before it says that it has ended, be its
+ * tables there or not. */
+static void test_write_in_flight(void **state)
+{
+	(void)state;
+	static struct speech speech;
+
+	for (unsigned tables = 0; tables < 2; tables++) {
+		struct world world;
+
+		world_begin(&world);
+		struct world_log *log = resume(&world, 1, 0x1000, &disk_shape);
+		assert_non_null(log);
+		resume(&world, 2, 0x2000, &disk_shape);
+		assert_int_equal(log->writer, 1);
+		world_node_replaced(&world, 1);
+		assert_int_equal(log->writer, 1);
+		world_node_joins(&world, 1, 10, 101);
+		assert_int_equal(log->writer, NODE_NONE);
+		speech_init(&speech);
+		strcpy(speech.uuid, "LVM-abc");
+		speech.shape = disk_shape;
+		speech.writing = true;
+		speech.instance_count = tables;
+		speech.instances[0] = (struct world_instance){.luid = 0x1000, .resumed = true};
+		assert_ptr_equal(world_apply_speech(&world, 1, &speech), log);
+		assert_int_equal(log->writer, NODE_NONE);
+		say(&world, 1, RECORD_READY, 0, 0);
+		assert_int_equal(log->writer, NODE_NONE);
+		say(&world, 1, RECORD_WRITE_ENDED, 0, 0);
+		assert_int_equal(log->writer, tables ? 1 : 2);
+		assert_int_equal(participant_find(log, 1) != NULL, tables);
+		speech_fini(&speech);
+		world_fini(&world);
+	}
+}
+
 /* A table went while nobody could be told what it still held: its node says so when it speaks again. */
 static void test_ghosts_are_spoken(void **state)
 {
@@ -765,8 +804,8 @@ static void test_ghosts_are_spoken(void **state)
 	world_fini(&world);
 }
 
-/* A founder remembers another member. That one founds with it, after a new boot: what it had marked in a core log is
- * unknown. When it runs no daemon, its boot is unknown, and it is waited for. */
+/* A founder remembers another member. That one founds with it, after a new boot: what it had marked in a core
+ * log is unknown. When it runs no daemon, its boot is unknown, and it is waited for. */
 static void test_former_boot_of_a_founder(void **state)
 {
 	(void)state;
@@ -867,6 +906,7 @@ int main(void)
 	    cmocka_unit_test(test_lone_member_unheard),
 	    cmocka_unit_test(test_member_known_late),
 	    cmocka_unit_test(test_suspect_of_another_boot),
+	    cmocka_unit_test(test_write_in_flight),
 	    cmocka_unit_test(test_ghosts_are_spoken),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
 	};
