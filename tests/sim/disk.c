@@ -59,6 +59,7 @@ void disk_init(struct sim *sim)
 	sim->log_count = (unsigned)sim_between(sim, 1, SIM_LOGS);
 	if (sim->options.small)
 		sim->log_count = 1;
+	stack_init(sim);
 	if (sim->script) {
 		script_log(sim);
 		return;
@@ -67,7 +68,7 @@ void disk_init(struct sim *sim)
 		struct sim_log *log = &sim->logs[i];
 
 		snprintf(log->uuid, sizeof(log->uuid), "LVM-%u", i);
-		log->disk = sim_chance(sim, 65);
+		log->disk = sim_chance(sim, 65) || log->lower;
 		log->nosync = log->disk && sim_chance(sim, 60);
 		log->integrated_flush = (sim->options.seed & 1) && sim_chance(sim, 50);
 		log->handle_errors =
@@ -285,10 +286,12 @@ static void repair_step(struct sim *sim, const struct sim_event *event)
 		 block = (unsigned)(event->a >> 32);
 	struct sim_log *log = &sim->logs[log_number];
 
-	if (event->d != sim->nodes[event->node].daemon_generation)
-		return; /* its daemon died; disk_daemon_dies() has dealt with it */
+	bool former = event->d != sim->nodes[event->node].daemon_generation;
+
 	if (disk_leg_broken(sim, event->node, log_number)) {
 		log->copier[region] = 0;
+		if (former)
+			return;
 		io_answer(sim, event->node, EVENT_REPAIRED, (uint32_t)event->b, event->c, -EIO);
 		return;
 	}
@@ -301,6 +304,11 @@ static void repair_step(struct sim *sim, const struct sim_event *event)
 	}
 	log->legs[0][region][block].durable = log->legs[0][region][block].visible;
 	log->legs[0][region][block].cached_by = 0;
+	/* Killed meanwhile: what was in flight has landed, and that is all. */
+	if (former) {
+		log->copier[region] = 0;
+		return;
+	}
 	if (block + 1 < SIM_BLOCKS) {
 		repair_plan(sim, event->node, log_number, region, block + 1, (uint32_t)event->b, event->c,
 			    event->d);
@@ -336,6 +344,28 @@ static void repair_begin(struct sim *sim, unsigned node, unsigned log, const str
 /* --- log devices
  * ------------------------------------------------------------------------------------------------------- */
 
+static bool device_io_fails(const struct sim *sim, const struct sim_event *event)
+{
+	const struct sim_log *log = &sim->logs[event->a & 0xff];
+
+	return log->lower ? event->failed : sim->nodes[event->node].device_broken;
+}
+
+/* One that lies on another mirror takes effect when that mirror has done its part. */
+void disk_io_start(struct sim *sim, struct sim_event *event, uint64_t disk_ns)
+{
+	struct sim_log *log = &sim->logs[event->a & 0xff];
+
+	if (sim->options.mutant == MUTANT_DEVICE_THREAD && !TAILQ_EMPTY(&sim->nodes[event->node].stacked)) {
+		TAILQ_INSERT_TAIL(&sim->nodes[event->node].queued, event, held);
+		return;
+	}
+	if (log->lower)
+		stack_submit(sim, event, log->lower);
+	else
+		sim_event_plan(sim, event, disk_ns);
+}
+
 static void sectors_write(struct sim_log *log, uint64_t offset, const uint8_t *bytes, size_t size)
 {
 	memcpy(log->image + offset, bytes, size);
@@ -345,12 +375,11 @@ static void sectors_write(struct sim_log *log, uint64_t offset, const uint8_t *b
 
 static void device_read_done(struct sim *sim, struct sim_event *event)
 {
-	struct sim_node *node = &sim->nodes[event->node];
 	struct input *input = host_input(EVENT_DEVICE_READ);
 
 	input->event.io.log = (uint32_t)event->b;
 	input->event.io.token = event->c;
-	input->event.io.error = node->device_broken ? -EIO : 0;
+	input->event.io.error = device_io_fails(sim, event) ? -EIO : 0;
 	input->event.io.size = event->d;
 	input->event.io.block_bytes = sim->options.seed & 4 ? 512 : 4096;
 	input->bytes = malloc(SIM_IMAGE);
@@ -386,10 +415,77 @@ static void device_write_land(struct sim *sim, const struct sim_event *event, bo
 	}
 }
 
+/* `type`: SIM_DEVICE_WRITE or SIM_REPAIR. */
+static bool is_former_io(const struct sim *sim, const struct sim_event *event, enum sim_event_type type,
+			 unsigned node, unsigned log)
+{
+	return event->type == type && event->node == node && (event->a & 0xff) == log &&
+	       event->generation == sim->nodes[node].boot_generation &&
+	       event->d != sim->nodes[node].daemon_generation;
+}
+
+static bool former_io(const struct sim *sim, enum sim_event_type type, unsigned node, unsigned log)
+{
+	const struct sim_event *event;
+
+	for (size_t i = 0; i < sim->heap_count; i++)
+		if (is_former_io(sim, sim->heap[i].event, type, node, log))
+			return true;
+	TAILQ_FOREACH (event, &sim->nodes[node].stacked, held)
+		if (is_former_io(sim, event, type, node, log))
+			return true;
+	return false;
+}
+
+/* Is a write of a killed daemon to the device of this log in flight? */
+bool disk_former_writes(const struct sim *sim, unsigned node, unsigned log)
+{
+	return former_io(sim, SIM_DEVICE_WRITE, node, log);
+}
+
+/* A copy from leg to leg? */
+bool disk_former_copies(const struct sim *sim, unsigned node, unsigned log)
+{
+	return former_io(sim, SIM_REPAIR, node, log);
+}
+
+/* A process ends when its last thread does (hazard A14). */
+bool disk_former_lives(const struct sim *sim, unsigned node)
+{
+	for (unsigned log = 0; log < sim->log_count; log++)
+		if (disk_former_writes(sim, node, log) || disk_former_copies(sim, node, log))
+			return true;
+	return false;
+}
+
+static void former_wait_end(struct sim *sim, unsigned node, struct former_wait *wait, enum event_type type,
+			    int error)
+{
+	if (wait->handle)
+		io_answer(sim, node, type, wait->handle, wait->token, error);
+	wait->handle = 0;
+}
+
+static void former_io_ended(struct sim *sim, unsigned number)
+{
+	struct sim_node *node = &sim->nodes[number];
+
+	for (unsigned log = 0; log < sim->log_count; log++) {
+		if (!disk_former_writes(sim, number, log))
+			former_wait_end(sim, number, &node->device_waits[log], EVENT_DEVICE_WRITTEN, 0);
+		if (!disk_former_copies(sim, number, log))
+			former_wait_end(sim, number, &node->copy_waits[log], EVENT_REPAIRED, -ECANCELED);
+	}
+	if (!node->leave_due || disk_former_lives(sim, number))
+		return;
+	node->leave_due = false;
+	group_daemon_left(sim, number);
+}
+
 static void device_write_done(struct sim *sim, const struct sim_event *event)
 {
 	struct sim_node *node = &sim->nodes[event->node];
-	bool broken = node->device_broken;
+	bool broken = device_io_fails(sim, event);
 
 	if (sim->options.mutant == MUTANT_WRITE_LOST)
 		sim->logs[event->a & 0xff].device_writes[event->node]--;
@@ -399,21 +495,31 @@ static void device_write_done(struct sim *sim, const struct sim_event *event)
 		io_answer(sim, event->node, EVENT_DEVICE_WRITTEN, (uint32_t)event->b, event->c,
 			  broken ? -EIO : 0);
 	story_device(sim, event->node, event->a & 0xff, true);
+	former_io_ended(sim, event->node);
 	group_watches_check(sim);
+}
+
+/* Its node dies: what was on its way lands in part, or not at all. */
+void disk_write_cut(struct sim *sim, const struct sim_event *event, bool lands)
+{
+	if (lands)
+		device_write_land(sim, event, true);
+	else
+		sim->logs[event->a & 0xff].device_writes[event->node]--;
 }
 
 static void device_write_begin(struct sim *sim, unsigned node, unsigned log, const struct effect *effect)
 {
-	struct sim_event *event;
+	struct sim_event *event = sim_event_new(sim, SIM_DEVICE_WRITE, node);
 	size_t bytes = effect->device_write.data_bytes + 16 * effect->device_write.extent_count, at = 0,
 	       from = 0;
+	uint64_t disk_ns;
 
 	observe_device_write(sim, node, log);
 	story_device(sim, node, log, false);
 	sim->logs[log].device_writes[node]++;
-	event = sim_plan(
-	    sim, SIM_DEVICE_WRITE, node,
-	    sim_latency(sim, sim->nodes[node].kill_at_write || sim_chance(sim, 2) ? 100 * MS : 300 * US));
+	disk_ns =
+	    sim_latency(sim, sim->nodes[node].kill_at_write || sim_chance(sim, 2) ? 100 * MS : 300 * US);
 	event->generation = sim->nodes[node].boot_generation;
 	event->a = log | (uint64_t)bytes << 8;
 	event->b = effect->log;
@@ -435,6 +541,7 @@ static void device_write_begin(struct sim *sim, unsigned node, unsigned log, con
 		at += 16 + size;
 		from += size;
 	}
+	disk_io_start(sim, event, disk_ns);
 	if (sim->options.mutant == MUTANT_WRITE_EARLY)
 		io_answer(sim, node, EVENT_DEVICE_WRITTEN, effect->log, effect->token, 0);
 }
@@ -451,7 +558,7 @@ void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 		sim_fail(sim, 0, "node %u: I/O for an unknown log", node);
 	switch (effect->type) {
 	case EFFECT_DEVICE_READ:
-		event = sim_plan(sim, SIM_DEVICE_READ, node, sim_latency(sim, 300 * US));
+		event = sim_event_new(sim, SIM_DEVICE_READ, node);
 		event->d = effect->device_read.size;
 		break;
 	case EFFECT_LEGS_FLUSH:
@@ -461,6 +568,14 @@ void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 		if (sim->options.mutant == MUTANT_LEGS_FLUSH_EARLY)
 			io_answer(sim, node, EVENT_LEGS_FLUSHED, effect->log, effect->token, 0);
 		break;
+	case EFFECT_DEVICE_WAIT:
+		sim->nodes[node].device_waits[log] = (struct former_wait){effect->log, effect->token};
+		former_io_ended(sim, node);
+		return;
+	case EFFECT_REPAIR_WAIT:
+		sim->nodes[node].copy_waits[log] = (struct former_wait){effect->log, effect->token};
+		former_io_ended(sim, node);
+		return;
 	case EFFECT_DEVICE_WRITE: device_write_begin(sim, node, (unsigned)log, effect); return;
 	case EFFECT_REPAIR: repair_begin(sim, node, (unsigned)log, effect); return;
 	default: return;
@@ -469,12 +584,17 @@ void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 	event->a = (uint64_t)log;
 	event->b = effect->log;
 	event->c = effect->token;
+	if (event->type == SIM_DEVICE_READ)
+		disk_io_start(sim, event, sim_latency(sim, 300 * US));
 }
 
 void disk_event(struct sim *sim, struct sim_event *event)
 {
 	switch (event->type) {
-	case SIM_REPAIR: repair_step(sim, event); break;
+	case SIM_REPAIR:
+		repair_step(sim, event);
+		former_io_ended(sim, event->node);
+		break;
 	case SIM_DEVICE_READ: device_read_done(sim, event); break;
 	case SIM_DEVICE_WRITE: device_write_done(sim, event); break;
 	case SIM_LEGS_FLUSH:
@@ -507,26 +627,18 @@ static void repairs_end(struct sim *sim, unsigned node)
 	}
 }
 
-/* What is under way goes on: others hear of the daemon's end after its last write. */
-void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns)
+/* What is under way goes on, and the process ends with the last of it. */
+void disk_daemon_dies(struct sim *sim, unsigned node)
 {
-	*ret_delay_ns = 0;
-	repairs_end(sim, node);
-	if (sim->options.mutant == MUTANT_LEAVE_EARLY)
-		return;
-	for (size_t i = 0; i < sim->heap_count; i++) {
-		const struct sim_event *event = sim->heap[i].event;
-		if (event->type == SIM_DEVICE_WRITE && event->node == node &&
-		    event->generation == sim->nodes[node].boot_generation &&
-		    event->at_ns - sim->now_ns >= *ret_delay_ns)
-			*ret_delay_ns = event->at_ns - sim->now_ns + US;
-	}
+	memset(sim->nodes[node].device_waits, 0, sizeof(sim->nodes[node].device_waits));
+	memset(sim->nodes[node].copy_waits, 0, sizeof(sim->nodes[node].copy_waits));
 }
 
 /* Each piece under way lands or not; nothing comes later. */
 void disk_node_dies(struct sim *sim, unsigned node)
 {
 	repairs_end(sim, node);
+	stack_node_dies(sim, node);
 	for (size_t i = 0; i < sim->heap_count; i++) {
 		const struct sim_event *event = sim->heap[i].event;
 		if (event->node != node || event->generation != sim->nodes[node].boot_generation)
@@ -544,7 +656,7 @@ void disk_node_dies(struct sim *sim, unsigned node)
 			   sim_chance(sim, 50)) {
 			leg_discard(sim, event);
 		} else if (event->type == SIM_DEVICE_WRITE)
-			device_write_land(sim, event, true);
+			disk_write_cut(sim, event, true);
 	}
 	/* What it had written has reached the disks: the path's cache is of no use without the node. */
 	for (unsigned i = 0; i < sim->log_count; i++)

@@ -10,7 +10,7 @@ static const char *const names[FAULT_KINDS] = {
     [FAULT_COROSYNC] = "corosync", [FAULT_POWER] = "power",
     [FAULT_DEVICE] = "device",	   [FAULT_LIFE] = "life",
     [FAULT_MEMORY] = "memory",	   [FAULT_LEG] = "leg",
-    [FAULT_SILENT] = "silent",
+    [FAULT_SILENT] = "silent",	   [FAULT_STACK] = "stack",
 };
 
 const char *fault_name(enum fault_kind kind)
@@ -50,7 +50,7 @@ static void next_fault(struct sim *sim)
 
 void fault_start(struct sim *sim)
 {
-	if (sim->options.faults & ~(1u << FAULT_LIFE | 1u << FAULT_SILENT))
+	if (sim->options.faults & ~(1u << FAULT_LIFE | 1u << FAULT_SILENT | 1u << FAULT_STACK))
 		sim_plan(sim, SIM_FAULT, 0, sim_between(sim, SECOND, 8 * SECOND));
 }
 
@@ -214,12 +214,15 @@ void fault_do(struct sim *sim)
 	case FAULT_MEMORY:
 		if (sim->nodes[node].core) {
 			host_daemon_kill(sim, node);
-			host_memory_lost(sim, node);
+			/* Who hangs holds a lock in it (README). */
+			if (!disk_former_lives(sim, node))
+				host_memory_lost(sim, node);
 			restart_soon(sim, node);
 		}
 		break;
 	case FAULT_LIFE:
 	case FAULT_SILENT:
+	case FAULT_STACK:
 	case FAULT_KINDS: break;
 	}
 	next_fault(sim);

@@ -168,6 +168,8 @@ void group_order(struct sim *sim, struct sim_event *event)
 			abort();
 	}
 	ring->digests[ring->count] = 0;
+	if (event->a == ITEM_REPLACE && !disk_former_lives(sim, event->node))
+		event->a = ITEM_LEAVE;
 	if (event->a == ITEM_MESSAGE)
 		story_message(sim, event->node, event->bytes, event->b);
 	item = &ring->items[ring->count++];
@@ -219,11 +221,13 @@ static void deliver(struct sim *sim, struct ring_model *ring, unsigned node, uin
 			post_view(sim, node, bit(item->sender), 0, VIEW_JOIN);
 		break;
 	case ITEM_LEAVE:
+	case ITEM_REPLACE:
 		if (!(self->group & bit(item->sender)))
 			break;
 		self->group &= ~bit(item->sender);
 		if (daemon_listens(sim, node))
-			post_view(sim, node, 0, bit(item->sender), VIEW_PROCESS_DOWN);
+			post_view(sim, node, 0, bit(item->sender),
+				  item->kind == ITEM_REPLACE ? VIEW_REPLACED : VIEW_PROCESS_DOWN);
 		break;
 	}
 }
@@ -510,14 +514,18 @@ void group_daemon_joins(struct sim *sim, unsigned node)
 	if (!self->ring->frozen)
 		post_ring(sim, node);
 	self->joining = true;
+	/* The former one is given a second to end; then this one speaks in its place (daemon/port/cpg.c). */
+	if (self->leave_due)
+		plan_order(sim, node, ITEM_REPLACE, NULL, 0, SECOND);
+	self->leave_due = false;
 	plan_order(sim, node, ITEM_JOIN, NULL, 0, 0);
 }
 
-void group_daemon_left(struct sim *sim, unsigned node, uint64_t delay_ns)
+void group_daemon_left(struct sim *sim, unsigned node)
 {
 	sim->nodes[node].connected = sim->nodes[node].joining = false;
 	if (sim->nodes[node].corosync_up)
-		plan_order(sim, node, ITEM_LEAVE, NULL, 0, delay_ns);
+		plan_order(sim, node, ITEM_LEAVE, NULL, 0, 0);
 }
 
 void group_corosync_stop(struct sim *sim, unsigned node)
@@ -525,6 +533,7 @@ void group_corosync_stop(struct sim *sim, unsigned node)
 	struct sim_node *self = &sim->nodes[node];
 
 	self->corosync_up = false;
+	self->leave_due = false;
 	self->group = 0;
 	self->ring = NULL;
 	for (size_t i = 0; i < sim->heap_count; i++)

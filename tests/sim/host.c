@@ -204,6 +204,12 @@ static void tell_run_logs(struct sim *sim, unsigned number)
 		if (!run->used || !run->meta)
 			continue;
 		event.run_log.uuid = run->uuid;
+		event.run_log.writing =
+		    sim->options.mutant != MUTANT_LEAVE_EARLY &&
+		    disk_former_writes(sim, number, (unsigned)disk_log_find(sim, run->uuid));
+		event.run_log.copying =
+		    sim->options.mutant != MUTANT_LEAVE_EARLY &&
+		    disk_former_copies(sim, number, (unsigned)disk_log_find(sim, run->uuid));
 		event.run_log.meta = run->meta;
 		event.run_log.meta_bytes = run->meta_bytes;
 		for (unsigned k = 0; k < RUN_INSTANCES_MAX; k++)
@@ -295,6 +301,8 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	node->kernel_channel_ns = node->cpg_channel_ns = node->quorum_channel_ns = 0;
 	node->cpg_pending = node->quorum_pending = 0;
 	node->watch_count = 0;
+	memset(node->device_waits, 0, sizeof(node->device_waits));
+	memset(node->copy_waits, 0, sizeof(node->copy_waits));
 	node->quorate_told = false;
 	sim_trace(sim, number, "daemon starts");
 	story(sim, number, "the daemon starts");
@@ -318,7 +326,6 @@ static void held_drop(struct sim_node *node)
 void host_daemon_kill(struct sim *sim, unsigned number)
 {
 	struct sim_node *node = &sim->nodes[number];
-	uint64_t delay_ns = 0;
 
 	if (!node->core)
 		return;
@@ -331,10 +338,13 @@ void host_daemon_kill(struct sim *sim, unsigned number)
 	node->paused = false;
 	node->daemon_generation++;
 	held_drop(node);
-	disk_daemon_dies(sim, number, &delay_ns);
+	disk_daemon_dies(sim, number);
 	if (node->connected || node->joining) {
 		/* its generation is the one that joined: a leave takes the place of the process */
-		group_daemon_left(sim, number, delay_ns);
+		if (disk_former_lives(sim, number) && sim->options.mutant != MUTANT_LEAVE_EARLY)
+			node->leave_due = true;
+		else
+			group_daemon_left(sim, number);
 	}
 }
 
@@ -854,8 +864,14 @@ void host_die(struct sim *sim, unsigned number)
 void host_free(struct sim *sim, unsigned number)
 {
 	struct sim_node *node = &sim->nodes[number];
+	struct sim_event *event;
 
 	held_drop(node);
+	TAILQ_CONCAT(&node->stacked, &node->queued, held);
+	while ((event = TAILQ_FIRST(&node->stacked))) {
+		TAILQ_REMOVE(&node->stacked, event, held);
+		sim_event_free(event);
+	}
 	if (node->core)
 		core_free(node->core);
 	kernel_free(node->kernel);

@@ -22,7 +22,7 @@ static const char usage[] =
     "  --nodes=A..B   how many nodes: the seed says which of these (1..7; 16 at most)\n"
     "  --steps=K      events before the faults stop (20000)\n"
     "  --faults=LIST  none, all, or of kill pause node partition corosync power device memory life\n"
-    "                 leg silent, separated by commas (all)\n"
+    "                 leg silent stack, separated by commas (all)\n"
     "  --script=FILE  tell the story of a scenario (golden/)\n"
     "  --trace        one line for each event\n"
     "  --small        one log of two regions\n"

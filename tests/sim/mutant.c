@@ -82,6 +82,8 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
 			     "kill", CORE_MUTANT_NONE},
     [MUTANT_VIEW_LOST] = {"view-lost", "B14", "a change of the view is missed", "kill,node",
 			  CORE_MUTANT_NONE},
+    [MUTANT_DEVICE_THREAD] = {"device-thread", "B4", "one thread for all log devices of a node", "stack",
+			      CORE_MUTANT_NONE},
     [MUTANT_CLEAR_KEEPS] = {"clear-keeps", "A8", "a node believes itself marked after its clear was sent",
 			    "none", CORE_MUTANT_CLEAR_KEEPS},
     [MUTANT_STALE_SYNC] = {"stale-sync", "A11", "SET_REGION_SYNC(r, 1) counts from any table, for any region",
@@ -110,6 +112,15 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
     [MUTANT_GHOSTS_WAIT] = {"ghosts-wait", "B2",
 			    "new marks wait for every ghost, not only for one that is copied", "node,kill",
 			    CORE_MUTANT_GHOSTS_WAIT},
+    [MUTANT_FRAME_WAITS] = {"frame-waits", "B4", "marks wait for the commit of the last frame, in all logs",
+			    "stack", CORE_MUTANT_FRAME_WAITS},
+    [MUTANT_SPEECH_WAITS] = {"speech-waits", "B4",
+			     "a daemon speaks of no log before its write of one has ended", "stack,partition",
+			     CORE_MUTANT_SPEECH_WAITS},
+    [MUTANT_WRITING_IGNORED] =
+	{"writing-ignored", "A14",
+	 "the role of the writer is given although a former writer's write is in flight", "stack,kill",
+	 CORE_MUTANT_WRITING_IGNORED},
 };
 
 int mutant_find(const char *name)

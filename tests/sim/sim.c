@@ -105,7 +105,7 @@ static struct sim_event *heap_pop(struct sim *sim)
 	return top.event;
 }
 
-struct sim_event *sim_plan(struct sim *sim, enum sim_event_type type, unsigned node, uint64_t delay_ns)
+struct sim_event *sim_event_new(struct sim *sim, enum sim_event_type type, unsigned node)
 {
 	struct sim_event *event;
 
@@ -117,9 +117,22 @@ struct sim_event *sim_plan(struct sim *sim, enum sim_event_type type, unsigned n
 		event = malloc(sizeof(*event)); /* calloc(3) does not use the cache of its thread */
 	if (!event)
 		abort();
-	*event = (struct sim_event){
-	    .at_ns = sim->now_ns + delay_ns, .order = sim->order++, .type = type, .node = node};
+	*event = (struct sim_event){.type = type, .node = node};
+	return event;
+}
+
+void sim_event_plan(struct sim *sim, struct sim_event *event, uint64_t delay_ns)
+{
+	event->at_ns = sim->now_ns + delay_ns;
+	event->order = sim->order++;
 	heap_push(sim, event);
+}
+
+struct sim_event *sim_plan(struct sim *sim, enum sim_event_type type, unsigned node, uint64_t delay_ns)
+{
+	struct sim_event *event = sim_event_new(sim, type, node);
+
+	sim_event_plan(sim, event, delay_ns);
 	return event;
 }
 
@@ -314,6 +327,8 @@ static void sim_setup(struct sim *sim)
 	for (unsigned node = 1; node <= sim->node_count; node++) {
 		sim->nodes[node].id = node;
 		TAILQ_INIT(&sim->nodes[node].held);
+		TAILQ_INIT(&sim->nodes[node].stacked);
+		TAILQ_INIT(&sim->nodes[node].queued);
 		if (!sim->script)
 			host_boot(sim, node);
 	}

@@ -6,6 +6,7 @@
  *   group.c  corosync: rings, agreed order, CPG, quorum, and fencing
  *   host.c   a node: its kernel (tests/model), its daemon (daemon/core), the run directory
  *   disk.c   legs and log devices as data, with caches that a power cut empties
+ *   stack.c  a log device that lies on another mirror
  *   work.c   what users and LVM do: reads, writes, suspend, reload, remove
  *   fault.c  what goes wrong
  *   observe.c  what a step did
@@ -53,6 +54,7 @@ enum fault_kind {
 	FAULT_LIFE,	 /* suspend, reload, remove under load */
 	FAULT_LEG,	 /* a node's path to a leg fails, or all do; then LVM repairs */
 	FAULT_SILENT,	 /* no event: some tables have no handle_errors, or keep_log */
+	FAULT_STACK,	 /* no event: in some runs a log device lies on another mirror */
 	FAULT_KINDS
 };
 
@@ -109,6 +111,8 @@ struct sim_event {
 	unsigned node;
 	uint64_t generation; /* of the daemon, or of the boot; events of a former one are dropped */
 	uint64_t a, b, c, d;
+	uint64_t bio;	     /* the lower mirror's, while the event waits for it */
+	bool failed;	     /* by the lower mirror */
 	struct input *input; /* owned */
 	uint8_t *bytes;	     /* owned */
 	struct leg_operation leg;
@@ -151,6 +155,8 @@ struct sim_log {
 	bool disk, nosync, integrated_flush;
 	bool handle_errors, keep_log; /* of its tables */
 	bool repair_wanted; /* a leg failed somewhere: LVM reloads all tables when the legs are good */
+	struct sim_log *lower; /* the mirror its log device lies on, in the last region; NULL: a disk */
+	struct sim_log *upper; /* whose log device is in the last region of this one, or NULL */
 	unsigned region_count;
 	struct block legs[SIM_LEGS][SIM_REGIONS][SIM_BLOCKS];
 	struct expected expected[SIM_REGIONS][SIM_BLOCKS];
@@ -239,6 +245,12 @@ struct knowledge {
 	uint64_t dirty;		       /* regions, by bit, that have been found dirty there */
 };
 
+/* A daemon waits for the end of what its killed predecessor has in flight. */
+struct former_wait {
+	uint32_t handle; /* of the log; 0: none */
+	uint64_t token;
+};
+
 struct sim_node {
 	unsigned id;
 	bool seen_all; /* two_node: since its corosync started, it saw the other (wait_for_all of
@@ -264,6 +276,10 @@ struct sim_node {
 	uint64_t pace_ns;
 	bool works;
 	struct sim_event_list held;
+	struct sim_event_list stacked; /* log device I/O that waits for the lower mirror */
+	struct sim_event_list queued;  /* a mutant's: behind that */
+	bool leave_due;		       /* a killed daemon has not ended: I/O of it is in flight */
+	struct former_wait device_waits[SIM_LOGS], copy_waits[SIM_LOGS];
 	uint64_t timer_ns;
 	uint64_t kernel_channel_ns, cpg_channel_ns, quorum_channel_ns;
 	unsigned cpg_pending, quorum_pending;
@@ -292,7 +308,7 @@ struct sim_node {
 	unsigned watch_count;
 };
 
-enum item_kind { ITEM_MESSAGE, ITEM_JOIN, ITEM_LEAVE };
+enum item_kind { ITEM_MESSAGE, ITEM_JOIN, ITEM_LEAVE, ITEM_REPLACE };
 
 struct ring_item {
 	enum item_kind kind;
@@ -403,6 +419,9 @@ uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high);
 bool sim_chance(struct sim *sim, unsigned percent);
 uint64_t sim_latency(struct sim *sim, uint64_t typical_ns);
 struct sim_event *sim_plan(struct sim *sim, enum sim_event_type type, unsigned node, uint64_t delay_ns);
+/* The two halves of sim_plan(): an event of no time yet, and its time. */
+struct sim_event *sim_event_new(struct sim *sim, enum sim_event_type type, unsigned node);
+void sim_event_plan(struct sim *sim, struct sim_event *event, uint64_t delay_ns);
 void sim_event_free(struct sim_event *event);
 /* Keep a message until the ring has formed: its content moves. */
 void sim_event_defer(struct sim *sim, struct sim_event *event);
@@ -422,7 +441,7 @@ void group_item(struct sim *sim, const struct sim_event *event);
 void group_reform_soon(struct sim *sim, uint64_t delay_ns);
 void group_reform(struct sim *sim);
 void group_daemon_joins(struct sim *sim, unsigned node);
-void group_daemon_left(struct sim *sim, unsigned node, uint64_t delay_ns);
+void group_daemon_left(struct sim *sim, unsigned node);
 void group_corosync_stop(struct sim *sim, unsigned node);
 void group_corosync_start(struct sim *sim, unsigned node);
 void group_fence(struct sim *sim, const struct sim_event *event);
@@ -458,10 +477,24 @@ void disk_excuse(struct sim *sim, unsigned node, unsigned log);
 void disk_cache_lost(struct sim *sim, unsigned node, unsigned log, unsigned region);
 bool disk_leg_broken(const struct sim *sim, unsigned node, unsigned log);
 void disk_power_cut(struct sim *sim);
-void disk_daemon_dies(struct sim *sim, unsigned node, uint64_t *ret_delay_ns);
+void disk_daemon_dies(struct sim *sim, unsigned node);
+void disk_io_start(struct sim *sim, struct sim_event *event, uint64_t disk_ns);
+bool disk_former_writes(const struct sim *sim, unsigned node, unsigned log);
+bool disk_former_copies(const struct sim *sim, unsigned node, unsigned log);
+bool disk_former_lives(const struct sim *sim, unsigned node);
 void disk_perform(struct sim *sim, unsigned node, const struct effect *effect);
 void disk_event(struct sim *sim, struct sim_event *event);
+void disk_write_cut(struct sim *sim, const struct sim_event *event, bool lands);
 int disk_log_find(const struct sim *sim, const char *uuid);
+
+/* stack.c */
+void stack_init(struct sim *sim);
+unsigned stack_user_regions(const struct sim_log *log);
+void stack_submit(struct sim *sim, struct sim_event *event, struct sim_log *lower);
+bool stack_bio_done(struct sim *sim, unsigned node, const struct kernel_output *out);
+void stack_node_dies(struct sim *sim, unsigned node);
+bool stack_lower_ready(const struct sim *sim, const struct sim_node *node, unsigned log);
+bool stack_upper_there(const struct sim *sim, const struct sim_node *node, unsigned log);
 
 /* work.c */
 void work_io(struct sim *sim, unsigned node, unsigned log, unsigned region, bool write);

@@ -120,7 +120,7 @@ static enum kernel_bio_type type_choose(struct sim *sim)
 
 static void io_submit(struct sim *sim, struct sim_node *node, unsigned number)
 {
-	unsigned count = sim->logs[number].region_count;
+	unsigned count = stack_user_regions(&sim->logs[number]);
 	unsigned region = (unsigned)sim_below(sim, sim_chance(sim, 50) ? (count + 3) / 4 : count);
 	unsigned block = (unsigned)sim_below(sim, SIM_BLOCKS);
 
@@ -186,7 +186,7 @@ void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output 
 	struct expected *expected;
 
 	node->devices[device_log(sim, node, out->device)].bios--;
-	if (!bio)
+	if (stack_bio_done(sim, number, out) || !bio)
 		return;
 	sim_trace(sim, number, "user's bio %llu is done: %d", (unsigned long long)out->bio.id,
 		  out->bio.error);
@@ -395,8 +395,24 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 	observe_complaint(sim, number, log, out);
 }
 
-static void life(struct sim *sim, struct sim_device *device)
+/* A mirror that carries a log device is removed behind the mirror whose log that is. */
+static void life_remove(struct sim *sim, struct sim_node *node, unsigned number)
 {
+	const struct sim_log *upper = sim->logs[number].upper;
+	struct sim_device *above = upper ? &node->devices[upper - sim->logs] : NULL;
+
+	if (above && above->number >= 0) {
+		if (above->stage < TABLE_ACTIVE)
+			return;
+		above->removing = true;
+	}
+	node->devices[number].removing = true;
+}
+
+static void life(struct sim *sim, struct sim_node *node, unsigned number)
+{
+	struct sim_device *device = &node->devices[number];
+
 	switch (sim_below(sim, 4)) {
 	case 0:
 		device->plan[0] = KERNEL_RESUME;
@@ -405,7 +421,7 @@ static void life(struct sim *sim, struct sim_device *device)
 		break;
 	case 1:
 	case 2: plan_reload(device); break;
-	default: device->removing = true; break;
+	default: life_remove(sim, node, number); break;
 	}
 }
 
@@ -418,13 +434,13 @@ static bool table_work(struct sim *sim, struct sim_node *node, unsigned number)
 	if (device->busy)
 		return device->stage == TABLE_ACTIVE && !device->removing;
 	if (device->number < 0) {
-		if (!node->core || node->bare)
+		if (!node->core || node->bare || !stack_lower_ready(sim, node, number))
 			return false;
 		device->number = kernel_device_create(node->kernel);
 		device->stage = TABLE_CREATED;
 	}
 	if (device->stage == TABLE_CREATED || device->stage == TABLE_LOADED) {
-		if (node->core)
+		if (node->core && stack_lower_ready(sim, node, number))
 			command_start(sim, node, number,
 				      device->stage == TABLE_CREATED ? KERNEL_LOAD : KERNEL_RESUME);
 		return false;
@@ -441,7 +457,7 @@ static bool table_work(struct sim *sim, struct sim_node *node, unsigned number)
 		return true;
 	}
 	if (device->removing && !sim->settling) {
-		if (!device->bios)
+		if (!device->bios && !stack_upper_there(sim, node, number))
 			command_start(sim, node, number, KERNEL_REMOVE);
 		return false;
 	}
@@ -476,7 +492,7 @@ void work_do(struct sim *sim, unsigned number)
 			command_start(sim, node, log, KERNEL_STATUS);
 		if ((sim->options.faults & (1u << FAULT_LIFE)) && !device->busy && !device->plan_count &&
 		    sim_below(sim, 400) == 0)
-			life(sim, device);
+			life(sim, node, log);
 		for (uint64_t i = sim_below(sim, 4); i && device->bios < 8; i--)
 			io_submit(sim, node, log);
 	}
