@@ -70,6 +70,7 @@ struct instance {
 	bool old;		/* as in the replicated state, kept for the next speech */
 	bool has_work; /* a region was handed out for recovery and not reported yet; survives the daemon */
 	region_t work;
+	bool work_void; /* a flush of the legs failed meanwhile: that copy counts for nothing; survives the daemon */
 	uint64_t remote_since_ns; /* writes wait for recovery since, and no work was asked for; 0: no */
 	enum suspend_step suspend_step;
 	uint64_t suspend_deadline_ns;
@@ -177,6 +178,7 @@ struct log {
 
 	/* Repair of ghosts (repair.c), at the recoverer. */
 	bool claim_sent, release_sent, repairing;
+	bool repair_void; /* a flush of the legs failed behind a part of that copy */
 	bool claim_known_sent; /* at the writer, for the claim that is */
 	bool write_end_sent; /* WRITE_ENDED is under way */
 	region_t repair_cursor;
@@ -376,6 +378,7 @@ void marks_abandon(struct core *core, struct log *log, const struct region_set *
 void marks_remove(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_tick(struct core *core, struct log *log);
 void marks_flushed(struct core *core, struct log *log, int error);
+void marks_doubt(struct core *core, struct log *log); /* a leg failed that may have had writes in its cache */
 void marks_give_up(struct core *core, struct log *log, region_t region);
 bool marks_flushed_all(
     const struct log *log); /* no write of this node is left in a leg's cache, but of held regions */

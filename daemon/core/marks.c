@@ -206,19 +206,22 @@ static void clearing_add(struct log *log, struct region_set *regions)
 /* What was written since the last good flush may be lost on a leg, whatever is flushed later: that goes for all
  * that this node has marked, and for what its kernel copied (dm-log.c takes all for dirty then, disk_flush()). The
  * others hear of it before the marks are cleared; a daemon that dies before says it again when it speaks. */
-static void marks_doubt(struct core *core, struct log *log)
+void marks_doubt(struct core *core, struct log *log)
 {
 	struct region_set doubt = {0};
+	struct instance *instance;
 
 	recovery_tell_marked(core, log);
+	/* Of a copy under way the first part may be lost: it counts for nothing, and is made once more. */
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		instance->work_void = instance->has_work;
+	log->repair_void = log->repairing;
 	region_set_copy(&doubt, &log->announced);
 	region_set_union_with(&doubt, &log->pending);
 	region_set_subtract(&doubt, &log->ghosts);
-	if (!region_set_is_empty(&doubt)) {
-		log_tables_old(core, log);
-		region_set_union_with(&log->doubted, &doubt);
-		run_state_orphans(core, log, &doubt);
-	}
+	log_tables_old(core, log);
+	region_set_union_with(&log->doubted, &doubt);
+	run_state_orphans(core, log, &doubt);
 	region_set_fini(&doubt);
 }
 

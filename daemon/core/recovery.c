@@ -58,6 +58,7 @@ void recovery_work_set(struct core *core, struct log *log, struct instance *inst
 {
 	recovery_work_end(core, log, instance);
 	instance->has_work = true;
+	instance->work_void = false;
 	instance->work = region;
 	run_state_bit(core, log, RUN_WORK, 0, region, true);
 }
@@ -136,6 +137,7 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 	region_t region = (region_t)ulog_region(request, 0);
 	const struct world_log *world = log_world(core, log);
 	bool own = instance->has_work && instance->work == region;
+	bool good = own && !instance->work_void;
 
 	if (own)
 		recovery_work_end(core, log, instance);
@@ -147,7 +149,7 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 	}
 	/* Counts only for the region last handed out (hazard A11), and not once another node's leg has
 	 * failed. */
-	if (((own && world && world->recoverer == core->config.node) || CORE_MUTANT(STALE_SYNC)) && world &&
+	if (((good && world && world->recoverer == core->config.node) || CORE_MUTANT(STALE_SYNC)) && world &&
 	    region_set_contains(&world->unsynced, region))
 		region_copied(core, log, region);
 	reply(core, request->seq, request->luid, 0, NULL, 0);

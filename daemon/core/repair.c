@@ -6,6 +6,7 @@
  */
 #include "daemon/core/internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* A claim behind a region that is written all the time makes room for another ghost. */
@@ -166,6 +167,11 @@ void repair_finished(struct core *core, struct log *log, int error)
 	const struct world_log *world = log_world(core, log);
 
 	log->repairing = false;
+	if (leg_error(error))
+		marks_doubt(core, log);
+	if (!error && log->repair_void)
+		error = -EAGAIN;
+	log->repair_void = false;
 	if (log->rescuing) {
 		recovery_rescued(core, log, error);
 		return;

@@ -89,7 +89,8 @@ enum meta_flag {
 	META_TAINTED = 4,
 	META_RECONNECT_OPEN = 8,
 	META_OLD = 16,
-	META_LOG_FAILED = 32
+	META_LOG_FAILED = 32,
+	META_WORK_VOID = 64
 };
 
 static void meta_instance_encode(struct bytes_writer *writer, const struct instance *instance)
@@ -106,7 +107,8 @@ static void meta_instance_encode(struct bytes_writer *writer, const struct insta
 	    (uint8_t)((running ? META_RUNNING : 0) | (instance->known ? META_KNOWN : 0) |
 		      (instance->tainted ? META_TAINTED : 0) |
 		      (instance->reconnects_open && !CORE_MUTANT(OPEN_FORGOTTEN) ? META_RECONNECT_OPEN : 0) |
-		      (instance->old ? META_OLD : 0) | (instance->log_failed ? META_LOG_FAILED : 0)));
+		      (instance->old ? META_OLD : 0) | (instance->log_failed ? META_LOG_FAILED : 0) |
+		      (instance->work_void ? META_WORK_VOID : 0)));
 	text_encode(writer, text);
 }
 
@@ -157,6 +159,7 @@ static int meta_instance_decode(struct core *core, struct log *log, struct bytes
 	instance->known = flags & META_KNOWN;
 	instance->old = flags & META_OLD;
 	instance->log_failed = flags & META_LOG_FAILED;
+	instance->work_void = flags & META_WORK_VOID;
 	/* Between the two answers of a reconnect the kernel may have gone on without a mark (hazard A2). */
 	instance->tainted = flags & (META_TAINTED | META_RECONNECT_OPEN);
 	instance->state = flags & META_RUNNING ? INSTANCE_RESUMED

@@ -289,6 +289,9 @@ static void repair_step(struct sim *sim, const struct sim_event *event)
 	bool former = event->d != sim->nodes[event->node].daemon_generation;
 
 	if (disk_leg_broken(sim, event->node, log_number)) {
+		for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+			if (flush_fails(sim, event->node, log_number, leg))
+				leg_cache_lost(sim, event->node, log_number, leg);
 		log->copier[region] = 0;
 		if (former)
 			return;
