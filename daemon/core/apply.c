@@ -70,6 +70,8 @@ static void note_own_resume(struct core *core, struct log *log, const struct wor
 		return;
 	instance->resume_heard = instance->resume_sent;
 	instance->refused = !known || !known->resumed;
+	if (instance->resume_cut && instance->state == INSTANCE_SUSPENDED)
+		suspend_tell(core, log, instance);
 }
 
 /* A new participant of a core log has this node's marks through its checkpoint, or will have when it hears

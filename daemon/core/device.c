@@ -36,7 +36,7 @@ static const struct constructor *device_constructor(const struct log *log)
 	if (instance)
 		return &instance->constructor;
 	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->state == INSTANCE_SUSPENDING)
+		if (instance->state == INSTANCE_SUSPENDING && !instance->resume_cut)
 			return &instance->constructor;
 	TAILQ_FOREACH (instance, &log->instances, entry)
 		if (instance->state == INSTANCE_RESUMING && instance->resume_heard)

@@ -60,6 +60,7 @@ struct instance {
 	bool resume_sent;
 	bool resume_heard; /* the RESUME came through the order: what the state says of the luid is of this
 			      table */
+	bool resume_cut; /* its suspend began before the RESUME came through the order: it runs for nobody */
 	bool refused;	   /* the RESUME came through the order and was not accepted */
 	bool tainted;	   /* came back from a reconnect that nothing is known of (hazards A2, A10) */
 	bool log_failed;   /* its kernel got an error to a FLUSH */
@@ -431,6 +432,7 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
 void suspend_forget(struct log *log,
 		    struct instance *instance); /* it is resumed, or gone, before its suspend is done */
 void suspend_tick(struct core *core, struct log *log);
+void suspend_tell(struct core *core, struct log *log, struct instance *instance);
 
 /* view.c */
 void view_change(struct core *core, const struct event *event);

@@ -428,7 +428,7 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 		}
 	suspend_forget(log, instance);
 	instance->state = INSTANCE_RESUMING;
-	instance->resume_sent = instance->resume_heard = false;
+	instance->resume_sent = instance->resume_heard = instance->resume_cut = false;
 	instance->replaced_until_ns = 0;
 	recovery_work_end(core, log, instance);
 	if (CORE_MUTANT(HELD_RESUMED)) {
@@ -475,11 +475,25 @@ static void request_presuspend(struct core *core, struct log *log, struct instan
 		reply_plain(core, request, 0);
 }
 
+/* The RESUME was of a reconnect, and its table is suspended before this node could resume it: nothing of the log is
+ * begun for it any more, and what the others hear of it they hear to its end. */
+static void resume_cut(struct core *core, struct log *log, struct instance *instance)
+{
+	unsigned count = waiting_count(log, instance->luid, ULOG_RESUME);
+
+	instance->resume_cut = true;
+	waiting_reply_all(core, log, instance->luid, ULOG_RESUME, 0);
+	reconnect_close(core, log, instance, count);
+	suspend_begin(core, log, instance);
+}
+
 static void request_postsuspend(struct core *core, struct log *log, struct instance *instance,
 				const struct ulog_request *request)
 {
 	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED)
 		suspend_begin(core, log, instance);
+	else if (instance->state == INSTANCE_RESUMING)
+		resume_cut(core, log, instance);
 	if (instance->state == INSTANCE_SUSPENDING)
 		kernel_wait(core, log, request, 0);
 	else

@@ -83,11 +83,11 @@ static bool others_stay(const struct core *core, const struct world_log *world)
 	return false;
 }
 
-static void suspend_tell(struct core *core, struct log *log, struct instance *instance)
+void suspend_tell(struct core *core, struct log *log, struct instance *instance)
 {
 	struct record *record;
 
-	if (instance->suspended_sent || !instance->known)
+	if (instance->suspended_sent || !(instance->known || instance->resume_heard))
 		return;
 	record = send_add(core, RECORD_SUSPENDED, log->uuid);
 	if (!record)
@@ -146,6 +146,8 @@ static bool suspend_step(struct core *core, struct log *log, struct instance *in
 
 	switch (instance->suspend_step) {
 	case SUSPEND_DRAIN:
+		if (instance->resume_cut && instance->resume_sent && !instance->resume_heard)
+			return false;
 		if (!region_set_is_empty(&instance->held) && core->now_ns < instance->suspend_deadline_ns)
 			return false;
 		log->give_up_all = !log_resumed_instance(log);

@@ -233,6 +233,32 @@ static void test_unknown_log_keeps_the_room(void **state)
 	cluster_free(cluster);
 }
 
+/* A reconnect's RESUME is under way when its table is suspended: the log device is not used for it, and in the order it
+ * ends as suspended. */
+static void test_suspended_while_its_resume_is_under_way(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	struct core_status *status;
+	uint32_t resume, suspend;
+
+	(void)state;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+	cluster->hold = true;
+	resume = small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	assert_waits(cluster, 1, resume);
+	suspend = small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, resume);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_answered(cluster, 1, suspend);
+	assert_int_equal(cluster->device_writes, 0);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].members[0].resumed, 0);
+	assert_int_equal(status->logs[0].writer, NODE_NONE);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
 /* Before the others have heard of a copy that failed it is not begun again (hazard B11): once they have, old tables
  * write there. */
 static void test_failed_rescue_is_not_repeated(void **state)
@@ -1304,6 +1330,7 @@ int main(void)
 		cmocka_unit_test(test_joiner_knows_every_mark),
 		cmocka_unit_test(test_core_log_waits_for_every_member),
 		cmocka_unit_test(test_unknown_log_keeps_the_room),
+		cmocka_unit_test(test_suspended_while_its_resume_is_under_way),
 		cmocka_unit_test(test_failed_rescue_is_not_repeated),
 		cmocka_unit_test(test_flush_of_a_table_without_memory),
 		cmocka_unit_test(test_broken_log_device),
