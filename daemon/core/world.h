@@ -33,6 +33,7 @@ struct world_node {
 	uint64_t boot_id;
 	uint64_t
 	    incarnation; /* frames of any other incarnation are not of this world; 0: none are accepted */
+	bool memory_lost; /* it became ready without all of its boot's run directory (hazard A10) */
 	bool suspect;	 /* in the ring of founders who remember nothing of it: its kernel may hold marks */
 	enum node_state state;
 };

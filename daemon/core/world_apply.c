@@ -239,6 +239,7 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 	entry->boot_id = boot_id;
 	entry->incarnation = incarnation;
 	entry->state = NODE_JOINING;
+	entry->memory_lost = false;
 	members_known(world, node);
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
@@ -554,6 +555,7 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 		return;
 	node->state = NODE_READY;
 	node->suspect = false;
+	node->memory_lost = record->flag;
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, sender);
 
@@ -748,10 +750,16 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 		const struct world_node *node = world_node_find(world, former);
 		struct participant *participant;
 
-		if (former == sender || participant_find(log, former))
+		bool here =
+		    node && node->state == NODE_READY && node->boot_id == speech->former[i].boot_id;
+
+		if (former == sender)
 			continue;
+		/* What its tables of before held it could not speak of. */
+		if (here && node->memory_lost)
+			ghosts_all(log);
 		/* Here already, and it did not speak for the log, or will: then its READY settles it. */
-		if (node && node->state == NODE_READY && node->boot_id == speech->former[i].boot_id)
+		if (here || participant_find(log, former))
 			continue;
 		participant = participant_get(log, former, speech->former[i].boot_id);
 		if (!participant)

@@ -181,14 +181,14 @@ static void node_encode(struct bytes_writer *writer, const struct world_node *no
 	bytes_write_u64(writer, node->boot_id);
 	bytes_write_u64(writer, node->incarnation);
 	bytes_write_u8(writer, (uint8_t)node->state);
-	bytes_write_u8(writer, node->suspect);
+	bytes_write_u8(writer, (uint8_t)((node->suspect ? 1u : 0) | (node->memory_lost ? 2u : 0)));
 }
 
 static int node_decode(struct bytes_reader *reader, struct world *world)
 {
 	node_id_t id = bytes_read_u32(reader);
 	struct world_node *node;
-	uint8_t state, suspect;
+	uint8_t state, flags;
 
 	if (reader->failed || id == NODE_NONE || world_node_find(world, id))
 		return -EPROTO;
@@ -198,11 +198,12 @@ static int node_decode(struct bytes_reader *reader, struct world *world)
 	node->boot_id = bytes_read_u64(reader);
 	node->incarnation = bytes_read_u64(reader);
 	state = bytes_read_u8(reader);
-	suspect = bytes_read_u8(reader);
-	if (reader->failed || state >= NODE_STATE_COUNT || suspect > 1)
+	flags = bytes_read_u8(reader);
+	if (reader->failed || state >= NODE_STATE_COUNT || flags > 3)
 		return -EPROTO;
 	node->state = (enum node_state)state;
-	node->suspect = suspect;
+	node->suspect = flags & 1;
+	node->memory_lost = flags & 2;
 	return 0;
 }
 

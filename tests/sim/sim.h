@@ -139,6 +139,7 @@ struct expected {
 	unsigned count;
 	bool any;    /* too many to remember */
 	bool locked; /* a write is under way: users take turns */
+	bool torn;   /* and a cache lost a part of it: what was there before may be read behind it */
 	unsigned readers;
 };
 

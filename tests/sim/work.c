@@ -49,6 +49,7 @@ void work_may_read(struct expected *expected, uint64_t value)
 {
 	if (!expect_allows(expected, value))
 		expect_possible(expected, value);
+	expected->torn = expected->torn || expected->locked;
 }
 
 /* What is read behind a discard until the next write is nobody's promise (hazard B15). */
@@ -56,8 +57,10 @@ static void bio_expect(struct expected *expected, const struct user_bio *bio)
 {
 	if (bio->type == KERNEL_READ)
 		expected->readers++;
-	if (bio->type == KERNEL_WRITE)
+	if (bio->type == KERNEL_WRITE) {
 		expect_possible(expected, bio->tag);
+		expected->torn = false;
+	}
 	if (bio->type == KERNEL_DISCARD)
 		expected->any = true;
 	expected->locked = expected->locked || bio->type == KERNEL_WRITE || bio->type == KERNEL_DISCARD;
@@ -195,7 +198,8 @@ void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output 
 	expected = &sim->logs[bio->log].expected[bio->region][bio->block];
 	bio->id = 0;
 	bio_unlock(expected, bio);
-	if (bio->type == KERNEL_WRITE && !out->bio.error && !on_one_leg(sim, number, bio, out->luid))
+	if (bio->type == KERNEL_WRITE && !out->bio.error && !expected->torn &&
+	    !on_one_leg(sim, number, bio, out->luid))
 		expect_written(expected, bio->tag);
 	if (bio->type == KERNEL_READ && !out->bio.error && !sim->logs[bio->log].excused &&
 	    !expect_allows(expected, out->bio.tag) && !read_excused(sim, number, bio->log, bio->region))

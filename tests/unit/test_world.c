@@ -806,6 +806,38 @@ static void test_ghosts_are_spoken(void **state)
 
 /* A founder remembers another member. That one founds with it, after a new boot: what it had marked in a core
  * log is unknown. When it runs no daemon, its boot is unknown, and it is waited for. */
+/* A founder that lost its memory was ready before another spoke of it as a former member: nobody knows what its tables
+ * of then held. */
+static void test_former_member_without_memory(void **state)
+{
+	(void)state;
+	static struct speech speech;
+
+	for (unsigned lost = 0; lost < 2; lost++) {
+		struct world world;
+		struct record ready;
+
+		world_begin(&world);
+		record_init(&ready);
+		ready.type = RECORD_READY;
+		ready.flag = lost;
+		world_apply(&world, 2, &ready);
+		record_fini(&ready);
+		speech_init(&speech);
+		strcpy(speech.uuid, "LVM-abc");
+		speech.shape = core_shape;
+		speech.instance_count = 1;
+		speech.instances[0] = (struct world_instance){.luid = 0x1000, .resumed = true};
+		speech.former_count = 1;
+		speech.former[0].node = 2;
+		speech.former[0].boot_id = 20;
+		struct world_log *log = world_apply_speech(&world, 1, &speech);
+		assert_int_equal(region_set_count(&log->ghosts), lost ? 200 : 0);
+		speech_fini(&speech);
+		world_fini(&world);
+	}
+}
+
 static void test_former_boot_of_a_founder(void **state)
 {
 	(void)state;
@@ -908,6 +940,7 @@ int main(void)
 	    cmocka_unit_test(test_suspect_of_another_boot),
 	    cmocka_unit_test(test_write_in_flight),
 	    cmocka_unit_test(test_ghosts_are_spoken),
+	    cmocka_unit_test(test_former_member_without_memory),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
 	};
 
