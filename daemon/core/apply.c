@@ -157,6 +157,7 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 			log->device.failed = false;
 		break;
 	case RECORD_DESTROYED:
+	case RECORD_DOUBT:
 	case RECORD_FAILED: device_recheck(core, log); break;
 	default: break;
 	}

@@ -233,6 +233,34 @@ static void test_unknown_log_keeps_the_room(void **state)
 	cluster_free(cluster);
 }
 
+/* A flush failed on one node: the other's table is old too, and its daemon remembers that when it starts again. */
+static void test_doubt_is_remembered_by_all(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	small_region(cluster, 1, ULOG_CLEAR_REGION, 100, 7);
+	cluster->nodes[1].legs_broken = true;
+	small_advance(cluster, 10000000000);
+	small_restart(cluster, 2);
+	cluster->nodes[1].legs_broken = false;
+	activate(cluster, 1, 101, DISK_LOG);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	activate(cluster, 2, 201, DISK_LOG);
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_DTR, 200, NULL, 0));
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	assert_true(device_clean(cluster, 7));
+	cluster_free(cluster);
+}
+
 /* A reconnect's RESUME is under way when its table is suspended: the log device is not used for it, and in the order it
  * ends as suspended. */
 static void test_suspended_while_its_resume_is_under_way(void **state)
@@ -1331,6 +1359,7 @@ int main(void)
 		cmocka_unit_test(test_core_log_waits_for_every_member),
 		cmocka_unit_test(test_unknown_log_keeps_the_room),
 		cmocka_unit_test(test_suspended_while_its_resume_is_under_way),
+		cmocka_unit_test(test_doubt_is_remembered_by_all),
 		cmocka_unit_test(test_failed_rescue_is_not_repeated),
 		cmocka_unit_test(test_flush_of_a_table_without_memory),
 		cmocka_unit_test(test_broken_log_device),
