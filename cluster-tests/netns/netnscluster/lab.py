@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A cluster with daemons, stand-in kernels and one mirror on shared disks, and the checks on it."""
+"""A cluster with daemons, stand-in kernels and a mirror, or several, on shared disks, and the checks on it."""
 
 import contextlib
+import copy
 import json
 import pathlib
 import re
@@ -23,13 +24,17 @@ class CheckFailed(Exception):
     """A guarantee does not hold."""
 
 
+class Skipped(Exception):
+    """The test cannot be tried on this machine."""
+
+
 def check(condition, why):
     if not condition:
         raise CheckFailed(why)
 
 
 class Lab:
-    """One test's cluster. All of it is made in the test and gone with close()."""
+    """One test's cluster with a mirror. All of it is made in the test and gone with close()."""
 
     def __init__(self, context, nodes, log="disk", regions=256, region_sectors=128, version=3, integrated_flush=False,
                  cluster="corosync", linger="1", features="1 handle_errors", sync="", transport="udpu",
@@ -46,6 +51,9 @@ class Lab:
         self.linger = linger
         self.log_kind = log
         self.kernels = {}
+        self.mirror = MIRROR
+        self.uuid = UUID
+        self.others = []
         self.deaths = {}
         self.everybody = set()
         self.boots = 0
@@ -77,8 +85,8 @@ class Lab:
     def _disks_make(self):
         size = self.regions * self.region_bytes
         for i in range(2):
-            self.legs.append(LoopDevice(self.work_dir / f"leg{i}", size))
-        self.log = LoopDevice(self.work_dir / "log", 1 << 20)
+            self.legs.append(LoopDevice(self.work_dir / f"{self.mirror}-leg{i}", size))
+        self.log = LoopDevice(self.work_dir / f"{self.mirror}-log", 1 << 20)
         # The second leg starts as noise: a region that is not copied is found.
         noise = bytes((i * 7 + 1) & 0xFF for i in range(4096))
         self.legs[1].write(0, noise * (size // len(noise)))
@@ -86,9 +94,20 @@ class Lab:
             for i in range(1, self.node_count + 1):
                 self.paths[i] = [NodeDisk(disk.file_path) for disk in (*self.legs, self.log)]
 
+    def another(self, name):
+        """Another mirror of the same nodes and daemons, on disks of its own: a lab of which only the mirror differs.
+        Whoever made this one closes both."""
+        other = copy.copy(self)
+        other.mirror = name
+        other.uuid = f"{UUID}-{name}"
+        other.others, other.legs, other.log, other.paths, other.recovered = [], [], None, {}, {}
+        self.others.append(other)
+        other._disks_make()
+        return other
+
     def table(self, node_id):
         *legs, log = self.paths.get(node_id, [*self.legs, self.log])
-        words = [UUID]
+        words = [self.uuid]
         if self.integrated_flush:
             words.append("integrated_flush")
         words.append(f"clustered-{self.log_kind}")
@@ -169,15 +188,15 @@ class Lab:
             return None
 
     def log_status(self, node_id):
-        """Of the one log that the tests use; {} where the daemon has none or does not answer."""
-        status = self.status(node_id)
-        return status["logs"][0] if status and status["logs"] else {}
+        """Of the mirror's log; {} where the daemon has none or does not answer."""
+        logs = (self.status(node_id) or {}).get("logs", [])
+        return next((log for log in logs if log["uuid"] == self.uuid), {})
 
     # --- the mirror
 
     def each(self, verb, *arguments, nodes=None, seconds=120):
         """The same command on several kernels at once."""
-        sent = [(self.kernels[i], self.kernels[i].send(verb, MIRROR, *arguments)) for i in (nodes or self.alive())]
+        sent = [(self.kernels[i], self.kernels[i].send(verb, self.mirror, *arguments)) for i in (nodes or self.alive())]
         return [kernel.wait(number, seconds, verb) for kernel, number in sent]
 
     def activate(self, nodes=None):
@@ -186,22 +205,22 @@ class Lab:
         self.each("resume", nodes=nodes)
 
     def load(self, nodes=None):
-        sent = [(i, self.kernels[i].send("load", MIRROR, self.table(i))) for i in (nodes or self.alive())]
+        sent = [(i, self.kernels[i].send("load", self.mirror, self.table(i))) for i in (nodes or self.alive())]
         for i, number in sent:
             self.kernels[i].wait(number, 120, "load")
 
     def reload(self, node_id):
         """As LVM does it, with I/O running."""
         self.load([node_id])
-        self.kernels[node_id].command("suspend", MIRROR, "noflush")
-        self.kernels[node_id].command("resume", MIRROR)
+        self.kernels[node_id].command("suspend", self.mirror, "noflush")
+        self.kernels[node_id].command("resume", self.mirror)
 
     def deactivate(self, nodes=None):
         self.each("remove", nodes=nodes)
 
     def synced(self, node_id):
         """(regions in sync, all) as dmsetup status tells it."""
-        text = self.kernels[node_id].command("status", MIRROR)["text"]
+        text = self.kernels[node_id].command("status", self.mirror)["text"]
         found = re.search(r" (\d+)/(\d+) ", text)
         check(found, f"n{node_id}: status {text!r}")
         return int(found.group(1)), int(found.group(2))
@@ -212,14 +231,14 @@ class Lab:
 
     def recoveries_begin(self):
         """From now on recoveries_check() counts."""
-        self.recovered = {kernel: kernel.info(MIRROR)["recoveries"] for kernel in self.kernels.values()}
+        self.recovered = {kernel: kernel.info(self.mirror)["recoveries"] for kernel in self.kernels.values()}
 
     def recoveries_check(self, what):
         """No kernel was given a region to copy since recoveries_begin(). What only a daemon's death leaves behind is
         repaired by daemons: to `dmsetup status` such regions are not in sync until that is done (hazard B10)."""
         for i, kernel in self.kernels.items():
             # One that was booted since then counts from its beginning.
-            count = kernel.info(MIRROR)["recoveries"] - self.recovered.get(kernel, 0)
+            count = kernel.info(self.mirror)["recoveries"] - self.recovered.get(kernel, 0)
             check(count == 0, f"{what}: n{i}: the kernel was given {count} regions to copy")
             unsynced = self.log_status(i).get("unsynced_regions", 0)
             check(unsynced == 0, f"{what}: n{i}: {unsynced} regions are out of sync")
@@ -235,7 +254,7 @@ class Lab:
             first = (i + shift) % self.node_count
             count = (self.blocks - first + self.node_count - 1) // self.node_count
             started.append((i, self.kernels[i].send(
-                "start", MIRROR, self.context.random.getrandbits(32), rate, int(seconds * 1000), first, count,
+                "start", self.mirror, self.context.random.getrandbits(32), rate, int(seconds * 1000), first, count,
                 self.node_count, depth, read_percent)))
         return started
 
@@ -243,7 +262,7 @@ class Lab:
         """No more of it; what is under way must end, without an error."""
         for i, _number in started:
             if i in self.kernels:
-                self.kernels[i].command("stop", MIRROR)
+                self.kernels[i].command("stop", self.mirror)
         return self.load_wait(started, seconds)
 
     def load_wait(self, started, seconds=90):
@@ -261,23 +280,23 @@ class Lab:
         """No more new I/O; all that is under way must end."""
         self.each("stop")
         for i in self.alive():
-            poll(lambda i=i: self.kernels[i].info(MIRROR)["in_flight"] == 0, seconds, f"{what}: n{i}: I/O ends", 0.1)
+            poll(lambda i=i: self.kernels[i].info(self.mirror)["in_flight"] == 0, seconds, f"{what}: n{i}: I/O ends", 0.1)
 
     def waits_reset(self, nodes=None):
         for i in nodes or self.alive():
-            self.kernels[i].info(MIRROR, reset=True)
+            self.kernels[i].info(self.mirror, reset=True)
 
     def wait_longest_ms(self, nodes=None):
         longest = 0
         for i in nodes or self.alive():
-            info = self.kernels[i].info(MIRROR)
+            info = self.kernels[i].info(self.mirror)
             longest = max(longest, info["write_wait_max_ms"], info["oldest_wait_ms"])
         return longest
 
     def writes_go_on(self, nodes, seconds, what):
         """Until each of these nodes has had another write acknowledged."""
-        before = {i: self.kernels[i].info(MIRROR)["writes"] for i in nodes}
-        poll(lambda: all(self.kernels[i].info(MIRROR)["writes"] > before[i] for i in nodes), seconds, what)
+        before = {i: self.kernels[i].info(self.mirror)["writes"] for i in nodes}
+        poll(lambda: all(self.kernels[i].info(self.mirror)["writes"] > before[i] for i in nodes), seconds, what)
 
     def writer(self):
         """The node that writes the log device."""
@@ -348,7 +367,7 @@ class Lab:
             self.daemon_check(node)
 
     def records(self):
-        return {i: Records(self.work_dir / f"{MIRROR}.n{i}") for i in self.everybody}
+        return {i: Records(self.work_dir / f"{self.mirror}.n{i}") for i in self.everybody}
 
     def content_check(self):
         """Leg 0 holds what was written, as far as anybody was told so."""
@@ -457,7 +476,7 @@ class Lab:
         for i, kernel in self.kernels.items():
             text.append(f"--- n{i}: the kernel")
             try:
-                text.append(str(kernel.info(MIRROR)))
+                text.append(str(kernel.info(self.mirror)))
             except Exception as error:
                 text.append(str(error))
             if "daemon" in self.cluster[i].processes:
@@ -470,7 +489,8 @@ class Lab:
 
     def close(self):
         self.cluster.stop()
-        for path in sum(self.paths.values(), []):
-            path.close()
-        for device in self.legs + ([self.log] if self.log else []):
-            device.close()
+        for lab in [self, *self.others]:
+            for path in sum(lab.paths.values(), []):
+                path.close()
+            for device in lab.legs + ([lab.log] if lab.log else []):
+                device.close()

@@ -23,6 +23,11 @@ ENDLESS_SECONDS = 3600
 # A request that is lost is asked again by the kernel after 15 s. Whoever goes on before did not wait for that.
 BEFORE_RESEND_SECONDS = 12
 
+# Writes to regions that nobody has marked, one after the other; what a busy machine may add to the longest of them. Who
+# waits for a device that hangs waits for all of the hang.
+NEW_MARKS = 60
+BUSY_SECONDS = 1
+
 # Where nodes die: the two writes to the legs are so far apart that a death nearly always falls between some of them.
 SLOW_LEGS_US = 40000
 
@@ -294,9 +299,7 @@ def daemon_stopped_16_s(context):
 def daemon_killed_in_a_hung_write(context):
     """A killed daemon whose write of the log device hangs can still write it: nobody else does before that write has ended
     (guarantee 6, hazard A14). Its successor is there at once, and serves what needs no log device."""
-    if not WriteHang.possible():
-        context.note("not tried: no cgroup with blkio.throttle")
-        return
+    WriteHang.needed()
     lab = context.lab(3)
     lab.start()
     lab.activate()
@@ -324,6 +327,61 @@ def daemon_killed_in_a_hung_write(context):
     lab.kernels[other].wait(number, 90, "the write behind it")
     lab.clean_wait()
     lab.end_check()
+
+
+def _new_marks_write(lab, blocks):
+    """A write to each of these blocks, the nodes in turn, each to a region that nobody has marked. Returns how long they
+    took, in seconds, in order."""
+    took = []
+    for turn, block in enumerate(blocks):
+        begin = time.monotonic()
+        node = lab.alive()[turn % len(lab.alive())]
+        lab.kernels[node].command("write", lab.mirror, block, seconds=BEFORE_RESEND_SECONDS)
+        took.append(time.monotonic() - begin)
+    return sorted(took)
+
+
+@test
+def log_devices_hang_alone(context):
+    """Two mirrors on the same nodes, one daemon writes both logs. The device of one hangs in a write: on the other log
+    new writes of all nodes take as long as before, clean bits get to its device, and a table is reloaded."""
+    WriteHang.needed()
+    hung = context.lab(3)
+    hung.start()
+    other = hung.another("other")
+    writer = 1
+    for lab in (hung, other):
+        lab.activate([writer])
+        lab.activate([2, 3])
+    for lab in (hung, other):
+        lab.sync_wait()
+        lab.clean_wait()
+        check(lab.writer() == writer, f"n{lab.writer()} writes the log device of {lab.mirror}, not n{writer}")
+    # The first block of each region; half of them now, the others while the device hangs.
+    firsts = range(0, other.blocks, other.blocks // other.regions)
+    before = _new_marks_write(other, firsts[0:NEW_MARKS])
+    held = {}
+    with WriteHang(hung.cluster[writer].processes["daemon"].pid, hung.log.number) as hang:
+        for i in hung.alive():
+            held[i] = hung.kernels[i].send("write", hung.mirror, firsts[i])
+        poll(hang.hangs, 60, "a write of the log device hangs")
+        during = _new_marks_write(other, firsts[NEW_MARKS:2 * NEW_MARKS])
+        check(during[-1] <= 2 * before[-1] + BUSY_SECONDS,
+              f"a write to the other log took {during[-1]:.2f} s, before the hang at most {before[-1]:.2f} s")
+        other.clean_wait(BEFORE_RESEND_SECONDS)
+        other.reload(writer)
+        check(other.log_status(writer).get("health") == "A", f"the other log: {other.log_status(writer)}")
+        check(hang.hangs(), "the write did not hang long enough")
+        early = [i for i, number in held.items() if hung.kernels[i].answered(number)]
+        check(not early, f"writes of nodes {early} went on without their marks on the device")
+    for i, number in held.items():
+        hung.kernels[i].wait(number, 90, "the write behind the hung device")
+    context.note(f"median {before[len(before) // 2] * 1000:.0f} ms before, {during[len(during) // 2] * 1000:.0f} ms during; "
+                 f"longest {before[-1] * 1000:.0f} and {during[-1] * 1000:.0f} ms")
+    for lab in (hung, other):
+        lab.load_wait(lab.load_start(2))
+        lab.clean_wait()
+        lab.end_check()
 
 
 @test
