@@ -50,6 +50,13 @@ struct mirror {
 	FILE *writes; /* when each write was complete, u64 each */
 };
 
+/* A command that asks the daemon of each region whether it is clean. */
+struct question {
+	uint64_t command; /* 0: nothing is asked */
+	uint32_t seq_first, regions, answered;
+	struct json_object *dirty; /* numbers of regions */
+};
+
 struct stand_in {
 	struct kernel *kernel;
 	qb_loop_t *loop;
@@ -59,6 +66,7 @@ struct stand_in {
 	uint32_t region_sectors;
 	const char *tables_dir, *records_dir;
 	struct leg_io leg_io;
+	struct question question;
 	struct mirror mirrors[KERNEL_DEVICES_MAX];
 	uint64_t next_bio;
 	uint64_t complaints[KERNEL_COMPLAINTS_END];
@@ -430,6 +438,38 @@ static void malformed_reply(struct stand_in *stand_in, const struct ulog_reply *
 	object_print(event);
 }
 
+static void question_end(struct question *question, int error)
+{
+	struct json_object *answer;
+
+	if (!question->command)
+		return;
+	answer = answer_new(question->command, error);
+	json_object_object_add(answer, "dirty", question->dirty);
+	object_print(answer);
+	memset(question, 0, sizeof(*question));
+}
+
+/* Returns false for the answer to another one. */
+static bool question_reply(struct question *question, const struct ulog_reply *reply)
+{
+	uint32_t region = reply->seq - question->seq_first;
+	uint64_t clean;
+
+	if (!question->command || region >= question->regions)
+		return false;
+	if (reply->bare || reply->error || reply->data_bytes != sizeof(clean)) {
+		question_end(question, reply->error ? reply->error : -EBADMSG);
+		return true;
+	}
+	memcpy(&clean, reply->data, sizeof(clean));
+	if (!clean)
+		json_object_array_add(question->dirty, json_object_new_int64(region));
+	if (++question->answered == question->regions)
+		question_end(question, 0);
+	return true;
+}
+
 static int32_t netlink_ready(int32_t fd, int32_t events, void *data)
 {
 	struct stand_in *stand_in = data;
@@ -446,7 +486,7 @@ static int32_t netlink_ready(int32_t fd, int32_t events, void *data)
 			object_print(event);
 		} else if (reply.seq >= MALFORMED_SEQ_FIRST) {
 			malformed_reply(stand_in, &reply);
-		} else {
+		} else if (!question_reply(&stand_in->question, &reply)) {
 			stand_in->replies++;
 			if (reply.bare)
 				kernel_ack(stand_in->kernel, reply.seq, reply.error);
@@ -692,6 +732,43 @@ static int leg_command(struct stand_in *stand_in, struct command *command)
 	return 0;
 }
 
+/* hold NAME 0|1: the I/O of all legs stands still, or goes on. What the kernel asks the daemon goes on. */
+static int hold_command(struct stand_in *stand_in, struct command *command)
+{
+	stand_in->leg_io.held = argument(command, 1);
+	object_print(answer_new(command->id, 0));
+	return 0;
+}
+
+/* dirty NAME: the regions that the daemon does not call clean. The kernel itself never asks this. */
+static int dirty_command(struct stand_in *stand_in, struct command *command)
+{
+	struct question *question = &stand_in->question;
+	struct ulog_request request = {.type = ULOG_IS_CLEAN, .version = 3};
+	struct kernel_device info;
+	int ret = kernel_device_info(stand_in->kernel, command->mirror->device, &info);
+
+	if (ret || !info.live_uuid)
+		return ret ? ret : -ENODEV;
+	question_end(question, -EINTR);
+	*question =
+	    (struct question){.command = command->id,
+			      .seq_first = kernel_seqs_take(stand_in->kernel, (uint32_t)info.region_count),
+			      .regions = (uint32_t)info.region_count,
+			      .dirty = json_object_new_array()};
+	request.luid = info.live_luid;
+	snprintf(request.uuid, sizeof(request.uuid), "%s", info.live_uuid);
+	for (uint64_t region = 0; region < info.region_count && !ret; region++) {
+		request.seq = question->seq_first + (uint32_t)region;
+		request.data = (const uint8_t *)&region;
+		request.data_bytes = sizeof(region);
+		ret = ulog_wire_send(stand_in->netlink, &request);
+	}
+	if (ret)
+		question_end(question, ret);
+	return 0;
+}
+
 /* malformed NAME SEED COUNT */
 static int malformed_command(struct stand_in *stand_in, struct command *command)
 {
@@ -772,6 +849,8 @@ static const struct {
     {"start", start_command, true},
     {"stop", stop_command, true},
     {"leg", leg_command, true},
+    {"hold", hold_command, true},
+    {"dirty", dirty_command, true},
     {"info", info_command, true},
     {"malformed", malformed_command, true},
 };

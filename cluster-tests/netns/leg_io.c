@@ -178,7 +178,7 @@ unsigned leg_io_run(struct leg_io *io, struct kernel *kernel, uint64_t now_ns)
 	struct leg_operation *operation;
 	unsigned done = 0;
 
-	while ((operation = TAILQ_FIRST(&io->operations)) && operation->due_ns <= now_ns) {
+	while (!io->held && (operation = TAILQ_FIRST(&io->operations)) && operation->due_ns <= now_ns) {
 		uint64_t tag;
 		int error = operation_run(io, operation, &tag);
 
@@ -204,5 +204,5 @@ uint64_t leg_io_deadline_ns(const struct leg_io *io)
 {
 	const struct leg_operation *first = TAILQ_FIRST(&io->operations);
 
-	return first ? first->due_ns : KERNEL_NEVER;
+	return first && !io->held ? first->due_ns : KERNEL_NEVER;
 }

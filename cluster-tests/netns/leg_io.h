@@ -24,6 +24,7 @@ struct leg_operation;
 
 struct leg_io {
 	TAILQ_HEAD(leg_operations, leg_operation) operations; /* by due time */
+	bool held;					      /* nothing is carried out */
 	uint64_t delay_max_ns;
 	unsigned short random[3]; /* of nrand48(3) */
 	void *raw;		  /* contents that are no tag, on their way from a leg to another */

@@ -261,6 +261,10 @@ int kernel_device_info(const struct kernel *kernel, unsigned device, struct kern
 /* Requests sent and not answered, by all threads. */
 unsigned kernel_requests_waiting(const struct kernel *kernel);
 
+/* Takes `count` numbers of requests out of the kernel's own, for requests that the caller sends. Returns the
+ * first. */
+uint32_t kernel_seqs_take(struct kernel *kernel, uint32_t count);
+
 const char *kernel_complaint_name(enum kernel_complaint kind);
 
 #endif

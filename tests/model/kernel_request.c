@@ -213,3 +213,11 @@ unsigned kernel_requests_waiting(const struct kernel *kernel)
 	count += call->state == CALL_SENT || call->state == CALL_SLEEPING;
 	return count;
 }
+
+uint32_t kernel_seqs_take(struct kernel *kernel, uint32_t count)
+{
+	uint32_t first = kernel->seq;
+
+	kernel->seq += count;
+	return first;
+}

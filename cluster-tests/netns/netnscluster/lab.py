@@ -443,6 +443,52 @@ class Lab:
             lost = different - before - self.dirty_regions()
         check(not lost, f"legs differ in regions that are clean on the log device: {sorted(lost)[:10]}")
 
+    @contextlib.contextmanager
+    def legs_held(self):
+        """Inside, no I/O of a kernel gets to a leg: writes in flight stay so, and what they have marked stays marked."""
+        self.each("hold", 1)
+        try:
+            yield
+        finally:
+            self.each("hold", 0)
+
+    def memory_dirty(self, node_id):
+        """The regions that the node's daemon does not call clean."""
+        return set(self.kernels[node_id].command("dirty", self.mirror)["dirty"])
+
+    def memory_in_device_check(self, writer):
+        """Each region that the writer knows as dirty is dirty on the log device, which it cleans only later. The device is
+        read first: nobody may mark a region meanwhile."""
+        device = self.dirty_regions()
+        lost = self.memory_dirty(writer) - device
+        check(not lost, f"dirty in the memory of n{writer}, clean on the log device: {sorted(lost)[:10]}")
+
+    def memory_as_device_wait(self, seconds):
+        """Until all daemons and the log device call the same regions dirty: clean bits are written late. Returns these."""
+        seen = {}
+
+        def same():
+            seen["device"] = self.dirty_regions()
+            for i in self.alive():
+                seen[f"n{i}"] = self.memory_dirty(i)
+            return all(regions == seen["device"] for regions in seen.values())
+
+        try:
+            poll(same, seconds, "daemons and the log device call the same regions dirty", 0.1)
+        except TimeoutError as error:
+            found = {who: sorted(regions) for who, regions in seen.items()}
+            raise CheckFailed(f"{error}: {found}") from error
+        return seen["device"]
+
+    def requests_wait(self, seconds):
+        """Until daemons know the state of the cluster, and no kernel waits for an answer."""
+        for i in self.alive():
+            poll(lambda i=i: all((self.status(i) or {}).get(key) for key in ("active", "ready")), seconds,
+                 f"n{i}: ready")
+        for i in self.alive():
+            poll(lambda i=i: self.kernels[i].info(self.mirror)["requests_waiting"] == 0, seconds,
+                 f"n{i}: all requests are answered", 0.02)
+
     def clean_wait(self, seconds=120):
         """Until the log device says that all is clean."""
         if self.log_kind == "disk":

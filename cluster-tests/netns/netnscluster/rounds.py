@@ -19,6 +19,8 @@ ROUNDS_PER_LAB = 25
 ENDLESS_SECONDS = 3600
 # At what is in flight under load, each round. One look alone may meet no write.
 LOOKS = 5
+# Reads and writes in flight on each node, at most.
+DEPTH = 8
 # Where nodes die, the two writes to the legs are far apart: a death falls between some of them.
 SLOW_LEGS_US = 30000
 # The kernel's 15 s are 3 s here, its 2 s are 400 ms.
@@ -379,19 +381,51 @@ def marks_check(lab):
             lab.no_lost_dirt_live_check()
 
 
+def memory_check(lab):
+    """What is dirty in memory is so on the device and the other way round, with writes in flight that do not end. Ends
+    the load."""
+    if lab.log_kind != "disk":
+        return
+    with lab.legs_held():
+        for i in lab.alive():
+            poll(lambda i=i: lab.kernels[i].info(lab.mirror)["in_flight"] >= DEPTH, PATIENCE_SECONDS,
+                 f"n{i}: {DEPTH} I/O in flight", 0.02)
+        lab.each("stop")
+        lab.requests_wait(PATIENCE_SECONDS)
+        writer = lab.writer()
+        for _look in range(LOOKS):
+            lab.memory_in_device_check(writer)
+        dirty = lab.memory_as_device_wait(PATIENCE_SECONDS)
+        check(dirty, "writes in flight, and nothing is dirty")
+    lab.load_stop_wait("held I/O")
+
+
+def memory_check_after(lab):
+    """The same after a fault: what is known again now may still be on its way to the device."""
+    if lab.log_kind != "disk":
+        return 0
+    with lab.legs_held():
+        lab.each("stop")
+        lab.requests_wait(PATIENCE_SECONDS)
+        return len(lab.memory_as_device_wait(PATIENCE_SECONDS))
+
+
 def round_run(lab, choices, number):
     """Returns what happened."""
     this = Round(lab, choices)
     lab.recoveries_begin()
-    started = lab.load_start(ENDLESS_SECONDS, rate=100, shift=number)
+    lab.load_start(ENDLESS_SECONDS, rate=100, depth=DEPTH, shift=number)
     lab.writes_go_on(lab.alive(), PATIENCE_SECONDS, "writes before")
     marks_check(lab)
+    memory_check(lab)
+    lab.load_start(ENDLESS_SECONDS, rate=100, depth=DEPTH, shift=number)
+    lab.writes_go_on(lab.alive(), PATIENCE_SECONDS, "writes go on")
     fault = choices.choice(FAULTS)
     what = fault.__name__
     try:
         what = fault(this)
+        what += f", {memory_check_after(lab)} regions dirty then"
         lab.load_stop_wait("after the fault")
-        del started
         lab.load_wait(lab.load_start(0.3, shift=number))
         round_check(this)
     except Exception as error:

@@ -9,10 +9,11 @@ import pathlib
 import signal
 import time
 
+from netnscluster import log_image
 from netnscluster.checker_tests import checkers_failures
 from netnscluster.cluster import poll
-from netnscluster.lab import MIRROR, check
-from netnscluster.rounds import rounds_run
+from netnscluster.lab import MIRROR, CheckFailed, check
+from netnscluster.rounds import DEPTH, memory_check, rounds_run
 from netnscluster.stand_in import CommandFailed
 from netnscluster.write_hang import WriteHang
 
@@ -723,6 +724,61 @@ def leg_fails_on_one_node(context):
     lab.load_wait(lab.load_start(2))
     lab.clean_wait()
     lab.end_check()
+
+
+@test
+def memory_as_log_device(context):
+    """Daemons and the log device call the same regions dirty: those of writes in flight, then those of a dead node that
+    nobody may repair yet. A bit that is wrong on the device, either way, is found."""
+    lab = context.lab(3, leg_delay_us=SLOW_LEGS_US)
+    lab.start()
+    lab.activate()
+    lab.sync_wait()
+    lab.load_start(ENDLESS_SECONDS, rate=200, depth=DEPTH)
+    memory_check(lab)
+    lab.load_start(ENDLESS_SECONDS, rate=200, depth=DEPTH)
+    lab.writes_go_on(lab.alive(), 60, "writes before the kill")
+    for i in lab.alive():
+        lab.ctl(lab.cluster[i], "repair", "pause")
+    victim = context.random.choice(lab.alive())
+    lab.node_kill(victim)
+    lab.detection_wait(lab.alive(), 2)
+    lab.fence([victim], lab.alive())
+    lab.load_stop_wait("a node is dead")
+    lab.requests_wait(60)
+    # What lingers on the living goes; then nothing changes any more.
+    poll(lambda: len(lab.dirty_regions()) == lab.log_status(lab.alive()[0])["ghost_regions"] > 0, 60,
+         "only regions of the dead node are dirty")
+    dirty = lab.memory_as_device_wait(60)
+    _wrong_bits_found(lab, dirty)
+    for i in lab.alive():
+        lab.ctl(lab.cluster[i], "repair", "resume")
+    context.note(f"{len(dirty)} regions of node {victim}")
+    lab.clean_wait()
+    lab.end_check()
+
+
+def _check_fails(function):
+    try:
+        function()
+    except CheckFailed:
+        return True
+    return False
+
+
+def _wrong_bits_found(lab, dirty):
+    """The checks of the log device see one bit that differs from memory, whichever; then it is as before."""
+    image = lab.log.read(0, lab.log.size_bytes)
+    for region, what in ((min(dirty), "clean"), (min(set(range(lab.regions)) - dirty), "dirty")):
+        at = log_image.BITS_OFFSET + region // 8
+        block = at // 512 * 512
+        sector = bytearray(image[block:block + 512])
+        sector[at - block] ^= 1 << region % 8
+        lab.log.write(block, bytes(sector))
+        one_way = _check_fails(lambda: lab.memory_in_device_check(lab.writer()))
+        check(one_way == (what == "clean"), f"region {region} made {what} on the device: one way, seen: {one_way}")
+        check(_check_fails(lambda: lab.memory_as_device_wait(1)), f"nobody sees region {region}, made {what} on the device")
+        lab.log.write(block, image[block:block + 512])
 
 
 # --- versions

@@ -92,6 +92,7 @@ class Driver:
         self._pause_random(0.3, 2)
         for _ in range(LOOKS):
             self.dirt_check()
+        self.memory_check()
         self.round = Round(kind, self.nodes, time.time())
         self.KINDS[kind](self)
         loaded = list(self.fio)
@@ -114,6 +115,42 @@ class Driver:
         differing, _ = checks.check_dirt_known(self.mirror)
         self.looks += 1
         self.differing += len(differing)
+
+    def memory_check(self):
+        """While a leg of one node hangs its marks stay, for legs are flushed before they go, and all others go: as many
+        regions are dirty on the log device as in memory. Which ones, no daemon tells; cluster-tests/netns compares them."""
+        writing = self.chance.choice(self.nodes)
+        others = self._others([writing])
+        self.mirror.layer_hang(writing, "leg1")
+        self.load.pause(others)
+        for node in others:
+            checks.fio_pause(self.fio[node])
+
+        def held(status, log):
+            left = ("unsynced_regions", "ghost_regions", "failed_regions", "waiting_requests")
+            found = {member["node"]: member["marks"] for member in log["members"] if member["marks"]}
+            return status["active"] and list(found) == [writing.number] and not any(log[name] for name in left)
+
+        self.status_wait(f"only what {writing.name} writes is marked", held)
+        deadline = time.monotonic() + PROGRESS_SECONDS
+        while len(dirty := self.mirror.dirty_regions()) != self._marks(writing):
+            if time.monotonic() > deadline:
+                raise CheckError(f"{self._marks(writing)} regions are marked, on the log device {checks.few(dirty)}")
+            time.sleep(POLL_SECONDS)
+        for _ in range(LOOKS):
+            if (now := self.mirror.dirty_regions()) != dirty:
+                raise CheckError(f"nothing ends, and yet {checks.few(dirty)} became {checks.few(now)} on the log device")
+        self.mirror.layer_mend(writing, "leg1")
+        self.load.resume(others)
+        for node in others:
+            checks.fio_resume(self.fio[node])
+        self.load.progress_wait(self.nodes)
+
+    def _marks(self, node):
+        """In how many regions a node has writes in flight, as each daemon has it."""
+        logs = on_each(lambda daemon: daemon.log_status(self.mirror.uuid), self.daemons.values())
+        counts = {member["marks"] for log in logs for member in log["members"] if member["node"] == node.number}
+        return counts.pop() if len(counts) == 1 else None
 
     def describe(self):
         """For the logs of a failed round: how everything stands, as commands whose output is kept."""
