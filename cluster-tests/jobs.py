@@ -42,7 +42,7 @@ def _interrupted(signum, _frame):
 
 
 def jobs_run(commands, count):
-    """Runs each command, `count` at a time, in this order. Returns the exit status: 0 when none failed, and there were some."""
+    """Runs each command, `count` at a time, in this order. Returns the exit status: 0 when some ran, and none failed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     waiting, running, total = list(commands), [], [0, 0, 0]
