@@ -92,7 +92,8 @@ struct run_log {
 	} instances[RUN_INSTANCES_MAX];
 	unsigned instance_count;
 	const struct region_set *bits[RUN_BITS_COUNT]; /* [RUN_HELD] is NULL */
-	/* A killed daemon that cannot end has a write of the log device in flight, a copy of EFFECT_REPAIR. */
+	/* A killed daemon that cannot end has a write of the log device in flight, a copy of EFFECT_REPAIR.
+	 */
 	bool writing, copying;
 };
 

@@ -49,7 +49,8 @@ static bool device_moved(const struct log *log)
 {
 	const struct constructor *constructor = device_constructor(log);
 
-	return constructor && (constructor->major != log->device.major || constructor->minor != log->device.minor);
+	return constructor &&
+	       (constructor->major != log->device.major || constructor->minor != log->device.minor);
 }
 
 bool device_is_writer(const struct core *core, const struct log *log)
@@ -85,7 +86,8 @@ void device_close(struct core *core, struct log *log)
 	device_init(&log->device);
 }
 
-/* Of the log in the replicated state: it is another one before the RESUME that makes it so is answered here. */
+/* Of the log in the replicated state: it is another one before the RESUME that makes it so is answered here.
+ */
 static uint64_t region_count(const struct core *core, const struct log *log)
 {
 	return log_world(core, log)->shape.region_count;

@@ -55,15 +55,16 @@ struct instance {
 	luid_t luid;
 	enum instance_state state;
 	struct constructor constructor;
-	struct region_set held; /* the kernel's marks through this table; its end is CLEAR or DTR (hazard A7) */
+	struct region_set
+	    held;   /* the kernel's marks through this table; its end is CLEAR or DTR (hazard A7) */
 	bool known; /* the replicated state has it, or will have after the frame under way */
 	bool resume_sent;
 	bool resume_heard; /* the RESUME came through the order: what the state says of the luid is of this
 			      table */
 	bool resume_cut; /* its suspend began before the RESUME came through the order: it runs for nobody */
-	bool refused;	   /* the RESUME came through the order and was not accepted */
-	bool tainted;	   /* came back from a reconnect that nothing is known of (hazards A2, A10) */
-	bool log_failed;   /* its kernel got an error to a FLUSH */
+	bool refused;	 /* the RESUME came through the order and was not accepted */
+	bool tainted;	 /* came back from a reconnect that nothing is known of (hazards A2, A10) */
+	bool log_failed; /* its kernel got an error to a FLUSH */
 	unsigned reconnects_open; /* CTRs of reconnects answered whose RESUME is not */
 	uint64_t reconnect_until_ns;
 	uint64_t introduced_ns; /* when the kernel first named it */
@@ -71,7 +72,8 @@ struct instance {
 	bool old;		/* as in the replicated state, kept for the next speech */
 	bool has_work; /* a region was handed out for recovery and not reported yet; survives the daemon */
 	region_t work;
-	bool work_void; /* a flush of the legs failed meanwhile: that copy counts for nothing; survives the daemon */
+	bool work_void; /* a flush of the legs failed meanwhile: that copy counts for nothing; survives the
+			   daemon */
 	uint64_t remote_since_ns; /* writes wait for recovery since, and no work was asked for; 0: no */
 	enum suspend_step suspend_step;
 	uint64_t suspend_deadline_ns;
@@ -148,7 +150,7 @@ struct log {
 	struct region_set clearing;		    /* CLEAR for the next frame */
 	struct region_set cleared_in_flight;	    /* CLEAR in the frame under way */
 	struct region_set doubted; /* marked when a flush of the legs failed, DOUBT is to be sent */
-	uint64_t linger_due_ns;			    /* UINT64_MAX: nothing lingers */
+	uint64_t linger_due_ns;	   /* UINT64_MAX: nothing lingers */
 	uint64_t batch_sent, batch_committed;
 	struct region_set fail_pending;	  /* FAILED for the next frame */
 	struct region_set fail_in_flight; /* FAILED in the frame under way */
@@ -157,10 +159,10 @@ struct log {
 	bool legs_busy;
 	uint64_t legs_token, legs_retry_ns;
 	uint64_t legs_open_token; /* of the live table's EFFECT_LEGS_OPEN */
-	bool legs_stale;     /* those that are open may be of a table that went without a word */
-	bool give_up_all;    /* a suspend wants every lingering mark cleared now */
-	bool legs_failed;    /* the last flush failed */
-	bool flush_due;	     /* a suspend has begun, and no flush since */
+	bool legs_stale;	  /* those that are open may be of a table that went without a word */
+	bool give_up_all;	  /* a suspend wants every lingering mark cleared now */
+	bool legs_failed;	  /* the last flush failed */
+	bool flush_due;		  /* a suspend has begun, and no flush since */
 	bool handles_errors; /* the live table has handle_errors: its kernel holds a write whose FLUSH failed
 			      */
 
@@ -179,9 +181,9 @@ struct log {
 
 	/* Repair of ghosts (repair.c), at the recoverer. */
 	bool claim_sent, release_sent, repairing;
-	bool repair_void; /* a flush of the legs failed behind a part of that copy */
+	bool repair_void;      /* a flush of the legs failed behind a part of that copy */
 	bool claim_known_sent; /* at the writer, for the claim that is */
-	bool write_end_sent; /* WRITE_ENDED is under way */
+	bool write_end_sent;   /* WRITE_ENDED is under way */
 	region_t repair_cursor;
 	uint64_t repair_retry_ns; /* a claim that is not granted until then makes room for the next */
 	uint64_t repair_hold_ns;  /* no new claim until then: a copy failed */
@@ -420,7 +422,7 @@ void device_note_dirty(struct core *core, struct log *log, const struct region_s
 void device_note_clean(struct core *core, struct log *log, const struct region_set *regions);
 void device_recheck(struct core *core, struct log *log);
 void device_tell_again(struct core *core, struct log *log); /* after a join dropped what was under way */
-void device_close(struct core *core, struct log *log); /* nothing is in flight */
+void device_close(struct core *core, struct log *log);	    /* nothing is in flight */
 void device_former_writes(struct core *core, struct log *log);
 bool device_quiet(const struct log *log); /* all clean bits are written, nothing is in flight */
 bool device_is_writer(const struct core *core, const struct log *log);

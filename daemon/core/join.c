@@ -141,7 +141,8 @@ void join_checkpoint_received(struct core *core, const struct bytes_writer *cont
 /* Marks of a former table, and what else is left of it, may lie behind the end of a mirror that shrank. */
 static void speech_clip(struct speech *speech)
 {
-	struct region_set *const sets[] = {&speech->unsynced, &speech->marks, &speech->ghosts, &speech->failed};
+	struct region_set *const sets[] = {&speech->unsynced, &speech->marks, &speech->ghosts,
+					   &speech->failed};
 
 	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
 		region_set_truncate(sets[i], speech->shape.region_count);

@@ -278,8 +278,9 @@ static void reconnect_answer(struct core *core, struct log *log, struct waiting 
 
 	if (!instance || core->join != JOIN_READY)
 		return;
-	/* Also one that suspends: what it still writes, it writes unmarked when the RESUME fails. And one that is
-	 * suspended, or was never resumed, as far as this daemon knows: its RESUME may have been lost (hazard B3). */
+	/* Also one that suspends: what it still writes, it writes unmarked when the RESUME fails. And one
+	 * that is suspended, or was never resumed, as far as this daemon knows: its RESUME may have been lost
+	 * (hazard B3). */
 	if (!instance->reconnects_open++)
 		run_state_meta(core, log);
 	instance->reconnect_until_ns = core->now_ns + RECONNECT_NS;
@@ -340,8 +341,8 @@ static struct instance *ctr_new_instance(struct core *core, const struct ulog_re
 	if (!instance)
 		return NULL;
 	instance->constructor = *constructor;
-	/* The shape in use is that of the table resumed last: what this node knows, and would speak of, is of that
-	 * size. It changes when another is resumed. */
+	/* The shape in use is that of the table resumed last: what this node knows, and would speak of, is of
+	 * that size. It changes when another is resumed. */
 	if (!log_table_known(log))
 		shape_of(constructor, &log->shape);
 	return instance;
@@ -475,8 +476,8 @@ static void request_presuspend(struct core *core, struct log *log, struct instan
 		reply_plain(core, request, 0);
 }
 
-/* The RESUME was of a reconnect, and its table is suspended before this node could resume it: nothing of the log is
- * begun for it any more, and what the others hear of it they hear to its end. */
+/* The RESUME was of a reconnect, and its table is suspended before this node could resume it: nothing of the
+ * log is begun for it any more, and what the others hear of it they hear to its end. */
 static void resume_cut(struct core *core, struct log *log, struct instance *instance)
 {
 	unsigned count = waiting_count(log, instance->luid, ULOG_RESUME);
@@ -533,9 +534,11 @@ static void request_flush(struct core *core, struct log *log, struct instance *i
 	request_mark(core, log, instance, request);
 	/* Who holds nothing is promised nothing: a FLUSH behind CLEARs goes on without quorum too (hazard
 	 * B5). Nor is a suspended table, which writes nothing: its POSTSUSPEND may still wait for this FLUSH
-	 * (userspace_postsuspend()), when what was lost is the daemon that listened. What a tainted table holds
-	 * is not known: its MARKs may have been answered by a daemon whose memory is lost (hazard A13). */
-	if ((region_set_is_empty(&instance->held) && !instance->tainted) || instance->state == INSTANCE_SUSPENDED) {
+	 * (userspace_postsuspend()), when what was lost is the daemon that listened. What a tainted table
+	 * holds is not known: its MARKs may have been answered by a daemon whose memory is lost (hazard A13).
+	 */
+	if ((region_set_is_empty(&instance->held) && !instance->tainted) ||
+	    instance->state == INSTANCE_SUSPENDED) {
 		reply_plain(core, request, 0);
 		return;
 	}

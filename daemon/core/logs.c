@@ -259,11 +259,13 @@ void log_legs_forget(struct core *core, struct log *log)
 	log_poke(core, log);
 }
 
-/* What a disk or its path says, not a copy that was cut off, a table that is just being replaced, or short memory. */
+/* What a disk or its path says, not a copy that was cut off, a table that is just being replaced, or short
+ * memory. */
 bool leg_error(int error)
 {
-	return error == -EIO || error == -ENXIO || error == -EREMOTEIO || error == -ENOLINK || error == -ETIMEDOUT ||
-	       error == -ENODATA || error == -EILSEQ || error == -EBADE || error == -ENOSPC || error == -EROFS;
+	return error == -EIO || error == -ENXIO || error == -EREMOTEIO || error == -ENOLINK ||
+	       error == -ETIMEDOUT || error == -ENODATA || error == -EILSEQ || error == -EBADE ||
+	       error == -ENOSPC || error == -EROFS;
 }
 
 /* A leg failed: the tables that saw it have to be reloaded before anything is copied (hazard B9). */
@@ -287,8 +289,8 @@ bool log_holds(const struct log *log, region_t region)
 	return false;
 }
 
-/* Its POSTSUSPEND was lost, or it runs in this daemon's belief alone. What it has in flight ends first: until then
- * nothing of the log is sent, and no further write begins (hazard A14, log_tells() of send.c). */
+/* Its POSTSUSPEND was lost, or it runs in this daemon's belief alone. What it has in flight ends first: until
+ * then nothing of the log is sent, and no further write begins (hazard A14, log_tells() of send.c). */
 static void instance_ran(struct core *core, struct log *log, const struct instance *instance)
 {
 	const struct instance *it;

@@ -40,8 +40,8 @@ void marks_add(struct core *core, struct log *log, struct instance *instance, re
 	run_state_bit(core, log, RUN_MARKED, 0, region, true);
 }
 
-/* What the cluster remembers of this node and the node itself does not. Whether it was committed is unknown: the next
- * batch goes without waiting for a mark of its own, and who relies on these waits for it. */
+/* What the cluster remembers of this node and the node itself does not. Whether it was committed is unknown:
+ * the next batch goes without waiting for a mark of its own, and who relies on these waits for it. */
 void marks_learn(struct core *core, struct log *log, const struct region_set *marks,
 		 struct region_set *ret_unknown)
 {
@@ -203,9 +203,10 @@ static void clearing_add(struct log *log, struct region_set *regions)
 	region_set_union_with(&log->clearing, regions);
 }
 
-/* What was written since the last good flush may be lost on a leg, whatever is flushed later: that goes for all
- * that this node has marked, and for what its kernel copied (dm-log.c takes all for dirty then, disk_flush()). The
- * others hear of it before the marks are cleared; a daemon that dies before says it again when it speaks. */
+/* What was written since the last good flush may be lost on a leg, whatever is flushed later: that goes for
+ * all that this node has marked, and for what its kernel copied (dm-log.c takes all for dirty then,
+ * disk_flush()). The others hear of it before the marks are cleared; a daemon that dies before says it again
+ * when it speaks. */
 void marks_doubt(struct core *core, struct log *log)
 {
 	struct region_set doubt = {0};

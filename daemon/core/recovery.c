@@ -120,7 +120,8 @@ static void copied_tell(struct log *log, region_t region)
 
 /* A leg failed under a write or a copy: the region is for nobody to copy before the tables are younger
  * (hazard B11). It is marked, also if it was before: so there is a batch to wait for, and the device has it
- * dirty. What the table was told of it stays: its kernel remembers by itself that the region is out of sync. */
+ * dirty. What the table was told of it stays: its kernel remembers by itself that the region is out of sync.
+ */
 static void region_failed(struct core *core, struct log *log, region_t region)
 {
 	copied_tell(log, region);
@@ -158,7 +159,8 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 /* Nobody copies a failed region before every table is younger than the failure. A table that is not, and has
  * to be reloaded anyway, gets its writes through: they land on its first leg alone, as with a log of the
  * kernel's own. What waits would keep it from being suspended. A younger table writes when the region is
- * recovered. A log device that nobody could read or write does not have the region dirty: then all wait for it. */
+ * recovered. A log device that nobody could read or write does not have the region dirty: then all wait for
+ * it. */
 static bool let_through(const struct core *core, const struct world_log *world,
 			const struct instance *instance, region_t region)
 {

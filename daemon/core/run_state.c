@@ -66,8 +66,9 @@ void run_state_forget(struct core *core, struct log *log, luid_t luid)
 	effect->run_drop.luid = luid;
 }
 
-/* Nobody knows how the last writes of a table ended that went, or whose flush failed. Its DESTROYED, or DOUBT, says
- * so, but not before it is ordered: a daemon that dies, or starts from a checkpoint, before that says it again when it speaks. */
+/* Nobody knows how the last writes of a table ended that went, or whose flush failed. Its DESTROYED, or
+ * DOUBT, says so, but not before it is ordered: a daemon that dies, or starts from a checkpoint, before that
+ * says it again when it speaks. */
 void run_state_orphans(struct core *core, struct log *log, const struct region_set *regions)
 {
 	region_set_union_with(&log->orphans, regions);

@@ -98,7 +98,8 @@ static void put_stream(struct core *core, struct bytes_writer *writer)
 	free(stream);
 }
 
-/* A table went with a write of the log device, or a copy, in flight: the others hear of it when that has ended. */
+/* A table went with a write of the log device, or a copy, in flight: the others hear of it when that has
+ * ended. */
 static bool log_tells(struct core *core, const char *uuid)
 {
 	const struct log *log = log_find(core, uuid);
@@ -269,13 +270,13 @@ static void put_marks(struct bytes_writer *writer, struct log *log, const struct
 /* Most logs have nothing to say most of the time, and this is asked for each of them in each step. */
 static bool log_silent(const struct log *log)
 {
-	return !log->pending_due && region_set_is_empty(&log->clearing) && region_set_is_empty(&log->doubted) &&
-	       region_set_is_empty(&log->copied_ready) && region_set_is_empty(&log->fail_pending) &&
-	       region_set_is_empty(&log->want_pending);
+	return !log->pending_due && region_set_is_empty(&log->clearing) &&
+	       region_set_is_empty(&log->doubted) && region_set_is_empty(&log->copied_ready) &&
+	       region_set_is_empty(&log->fail_pending) && region_set_is_empty(&log->want_pending);
 }
 
-/* Sync bits before doubts before clears before marks: a region that is copied, cleared and marked again comes in
- * this order. */
+/* Sync bits before doubts before clears before marks: a region that is copied, cleared and marked again comes
+ * in this order. */
 static void put_log(struct core *core, struct bytes_writer *writer, struct log *log)
 {
 	struct world_log *world = log_world(core, log);

@@ -13,8 +13,8 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
 	instance->suspend_step = SUSPEND_DRAIN;
 	instance->leaving_sent = instance->suspended_sent = false;
 	instance->suspend_deadline_ns = core->now_ns + DRAIN_NS;
-	/* What is held still, or was let through unmarked, lingers nowhere; after a restart nobody knows of the latter:
-	 * each suspend flushes the legs (hazard B7). */
+	/* What is held still, or was let through unmarked, lingers nowhere; after a restart nobody knows of
+	 * the latter: each suspend flushes the legs (hazard B7). */
 	log->flush_due = true;
 	log_poke(core, log);
 }

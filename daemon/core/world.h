@@ -32,9 +32,9 @@ struct world_node {
 	node_id_t node;
 	uint64_t boot_id;
 	uint64_t
-	    incarnation; /* frames of any other incarnation are not of this world; 0: none are accepted */
+	    incarnation;  /* frames of any other incarnation are not of this world; 0: none are accepted */
 	bool memory_lost; /* it became ready without all of its boot's run directory (hazard A10) */
-	bool suspect;	 /* in the ring of founders who remember nothing of it: its kernel may hold marks */
+	bool suspect;	  /* in the ring of founders who remember nothing of it: its kernel may hold marks */
 	enum node_state state;
 };
 
@@ -56,7 +56,7 @@ struct participant {
 	bool device_failed; /* could not write the log device */
 	bool writing; /* spoke with a write of the log device in flight: nobody else writes before it has
 			 ended */
-	bool late; /* became a member, and a node that may be alone with its state does not know of it */
+	bool late;    /* became a member, and a node that may be alone with its state does not know of it */
 	struct region_set unheard; /* nodes, by id, that have not said yet that they know of this member */
 	uint64_t membership;	   /* number of what made it a member, which they have to name */
 	struct world_instance instances[PARTICIPANT_INSTANCES_MAX];

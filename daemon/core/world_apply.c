@@ -19,9 +19,9 @@ static void ghosts_from(struct world_log *log, const struct region_set *regions)
 	region_set_subtract(&log->ghosts, &log->unsynced);
 }
 
-/* A log begins with what is out of sync: what was held through a suspend is a ghost only beside that, or two would
- * copy it (guarantee 2). Nobody knows what a table that came back unknown was told: told IN_SYNC 1 it writes to all
- * legs, told 0 now it might write to one. */
+/* A log begins with what is out of sync: what was held through a suspend is a ghost only beside that, or two
+ * would copy it (guarantee 2). Nobody knows what a table that came back unknown was told: told IN_SYNC 1 it
+ * writes to all legs, told 0 now it might write to one. */
 static void log_begin(struct world_log *log)
 {
 	log->phase = LOG_OPEN;
@@ -480,8 +480,8 @@ static void apply_failed(struct world_log *log, const struct participant *partic
 	region_set_add(&log->failed, record->region);
 }
 
-/* A cache that could not be flushed may have lost what was acknowledged, whatever is flushed later: the legs may
- * differ, and one of them is in trouble (hazards B7, B9). */
+/* A cache that could not be flushed may have lost what was acknowledged, whatever is flushed later: the legs
+ * may differ, and one of them is in trouble (hazards B7, B9). */
 static void apply_doubt(struct world_log *log, const struct record *record)
 {
 	if (CORE_MUTANT(DOUBT_FORGOTTEN))
@@ -750,8 +750,7 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 		const struct world_node *node = world_node_find(world, former);
 		struct participant *participant;
 
-		bool here =
-		    node && node->state == NODE_READY && node->boot_id == speech->former[i].boot_id;
+		bool here = node && node->state == NODE_READY && node->boot_id == speech->former[i].boot_id;
 
 		if (former == sender)
 			continue;
@@ -773,8 +772,8 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 	}
 }
 
-/* In place of what was known of its marks. A batch of a former life is none of its batches any more: committed
- * under the new incarnation it would be taken for all that come up to its number. */
+/* In place of what was known of its marks. A batch of a former life is none of its batches any more:
+ * committed under the new incarnation it would be taken for all that come up to its number. */
 static void marks_spoken(struct participant *participant, const struct speech *speech, bool copying)
 {
 	region_set_clear(&participant->marks);

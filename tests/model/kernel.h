@@ -94,8 +94,8 @@ enum kernel_complaint {
 			     */
 	KERNEL_LOG_FAILURE, /* FLUSH failed: log_failure of the table is set for good */
 	KERNEL_LEG_FAILURE, /* a leg had an error */
-	KERNEL_FLUSH_FAILURE, /* a cache flush had failed: the region is out of sync now, and the log hears
-				 nothing, neither of that nor a CLEAR (hazard A7) */
+	KERNEL_FLUSH_FAILURE,  /* a cache flush had failed: the region is out of sync now, and the log hears
+				  nothing, neither of that nor a CLEAR (hazard A7) */
 	KERNEL_WRITE_UNMARKED, /* a write went to all legs of a region that the log was not told of (hazards
 				  A3, A2) */
 	KERNEL_WRITE_ONE_LEG,  /* a write went to the default mirror only */

@@ -155,7 +155,7 @@ struct sim_log {
 	char uuid[LOG_UUID_BYTES];
 	bool disk, nosync, integrated_flush;
 	bool handle_errors, keep_log; /* of its tables */
-	bool repair_wanted; /* a leg failed somewhere: LVM reloads all tables when the legs are good */
+	bool repair_wanted;    /* a leg failed somewhere: LVM reloads all tables when the legs are good */
 	struct sim_log *lower; /* the mirror its log device lies on, in the last region; NULL: a disk */
 	struct sim_log *upper; /* whose log device is in the last region of this one, or NULL */
 	unsigned region_count;
@@ -215,8 +215,8 @@ struct told {
 	luid_t luid;
 	uint8_t answers[SIM_REGIONS]; /* of IN_SYNC: 0 unknown, 1 no, 2 yes */
 	uint64_t marked;	      /* regions, by bit: MARK was answered, CLEAR not sent */
-	uint64_t failed;	      /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
-	uint64_t unheard;	      /* out of sync there by a failed cache flush, which it told nobody (hazard A7) */
+	uint64_t failed;  /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
+	uint64_t unheard; /* out of sync there by a failed cache flush, which it told nobody (hazard A7) */
 	bool used, resumed;
 	bool at_rest; /* POSTSUSPEND was answered */
 };

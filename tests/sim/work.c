@@ -156,8 +156,8 @@ static void forgotten_note(struct sim *sim, const struct sim_node *node, unsigne
 		sim->logs[number].forgotten = false;
 }
 
-/* A table without memory was told IN_SYNC 1 for all of the log, so all that come later are, until it is repaired:
- * whether a region ever was in sync nobody knows. When the first leg fails a read goes to another
+/* A table without memory was told IN_SYNC 1 for all of the log, so all that come later are, until it is
+ * repaired: whether a region ever was in sync nobody knows. When the first leg fails a read goes to another
  * (protocol/README, what is left open). */
 static bool read_excused(struct sim *sim, unsigned number, unsigned log_number, unsigned region)
 {

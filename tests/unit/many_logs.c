@@ -2,8 +2,8 @@
 /*
  * What one request costs when there are many logs: the same requests, to one log, in a core that has 1 log
  * and in one that has 2,000. Prints requests a second of both and their ratio; fails when many logs cost more
- * than ALLOWED times as much. What idle logs still cost is a glance at each in each step: is there anything to
- * send, when is it due? A search among them would cost thousands of times as much.
+ * than ALLOWED times as much. What idle logs still cost is a glance at each in each step: is there anything
+ * to send, when is it due? A search among them would cost thousands of times as much.
  */
 #include <stdio.h>
 #include <stdlib.h>

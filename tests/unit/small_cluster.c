@@ -50,7 +50,8 @@ static void device_write(struct small_cluster *cluster, node_id_t node, const st
 	for (size_t i = 0; i < effect->device_write.extent_count; i++) {
 		const struct device_extent *extent = &effect->device_write.extents[i];
 
-		memcpy(cluster->device + extent->offset_bytes, effect->device_write.data + at, extent->size_bytes);
+		memcpy(cluster->device + extent->offset_bytes, effect->device_write.data + at,
+		       extent->size_bytes);
 		at += extent->size_bytes;
 	}
 }
@@ -235,8 +236,8 @@ static size_t ring_fill(const struct small_cluster *cluster, node_id_t ret_nodes
 	return count;
 }
 
-static void view(struct small_cluster *cluster, const struct view_change *joined, const struct view_change *left,
-		 bool new_ring)
+static void view(struct small_cluster *cluster, const struct view_change *joined,
+		 const struct view_change *left, bool new_ring)
 {
 	node_id_t members[SMALL_NODES_MAX], ring[SMALL_NODES_MAX];
 	size_t count = 0;
@@ -256,7 +257,8 @@ static void view(struct small_cluster *cluster, const struct view_change *joined
 		event.view.left = left;
 		event.view.left_count = left != NULL;
 		step(cluster, members[i], &event);
-		event = (struct event){.type = EVENT_RING, .ring = {.seq = cluster->ring_seq, .representative = 1}};
+		event = (struct event){.type = EVENT_RING,
+				       .ring = {.seq = cluster->ring_seq, .representative = 1}};
 		step(cluster, members[i], &event);
 		event = (struct event){.type = EVENT_QUORUM};
 		event.quorum.quorate = !cluster->inquorate;
@@ -272,13 +274,13 @@ static void daemon_new(struct small_cluster *cluster, node_id_t node, uint64_t b
 {
 	static uint64_t incarnation = 1000;
 	struct core_config config = {
-		.node = node,
-		.boot_id = boot,
-		.incarnation = incarnation += 100,
-		.fencing = cluster->fencing,
-		.linger_ns = 2000000000,
-		.linger_regions = 1000,
-		.run_state_lost = cluster->memory_lost,
+	    .node = node,
+	    .boot_id = boot,
+	    .incarnation = incarnation += 100,
+	    .fencing = cluster->fencing,
+	    .linger_ns = 2000000000,
+	    .linger_regions = 1000,
+	    .run_state_lost = cluster->memory_lost,
 	};
 	struct small_run run = cluster->nodes[node].run;
 
@@ -377,10 +379,11 @@ void small_back(struct small_cluster *cluster, node_id_t node)
 	daemon_join(cluster, node);
 }
 
-void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command, node_id_t about,
-		   const char *uuid)
+void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command,
+		   node_id_t about, const char *uuid)
 {
-	struct event event = {.type = EVENT_CONTROL, .control = {.command = command, .node = about, .uuid = uuid}};
+	struct event event = {.type = EVENT_CONTROL,
+			      .control = {.command = command, .node = about, .uuid = uuid}};
 
 	step(cluster, node, &event);
 	small_settle(cluster);
@@ -504,7 +507,8 @@ uint32_t small_request(struct small_cluster *cluster, node_id_t node, enum ulog_
 	return cluster->next_seq - 1;
 }
 
-uint32_t small_region(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid, uint64_t region)
+uint32_t small_region(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid,
+		      uint64_t region)
 {
 	uint64_t data[2] = {region, 1};
 

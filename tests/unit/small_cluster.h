@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A few cores, one agreed order, one log device, all in memory and at once: enough to play a story by hand. What can
- * go wrong in time is the business of tests/sim.
+ * A few cores, one agreed order, one log device, all in memory and at once: enough to play a story by hand.
+ * What can go wrong in time is the business of tests/sim.
  */
 #ifndef TESTS_UNIT_SMALL_CLUSTER_H
 #define TESTS_UNIT_SMALL_CLUSTER_H
@@ -9,9 +9,9 @@
 #include "daemon/core/core.h"
 #include "daemon/core/status.h"
 
-#define SMALL_NODES_MAX   8
+#define SMALL_NODES_MAX	   8
 #define SMALL_DEVICE_BYTES 262144
-#define SMALL_REPLIES_MAX 64
+#define SMALL_REPLIES_MAX  64
 
 struct small_reply {
 	uint32_t seq;
@@ -36,11 +36,11 @@ struct small_node {
 	struct core *core;
 	struct small_run run;
 	uint64_t boot;
-	bool dies;	      /* after so many stores of the run directory */
+	bool dies; /* after so many stores of the run directory */
 	unsigned stores_left;
-	bool dead;	      /* killed there: nothing of it comes any more */
+	bool dead; /* killed there: nothing of it comes any more */
 	bool in_view, in_ring, device_broken, legs_broken;
-	bool stopped; /* the last answer to CONTROL_STOP* */
+	bool stopped;		 /* the last answer to CONTROL_STOP* */
 	char stopped_text[1024]; /* why, or why not */
 	unsigned wakes, legs_flushes, repairs, legs_closes;
 	uint32_t device_minor; /* of the log device that was read last */
@@ -70,10 +70,10 @@ struct small_cluster {
 	enum fencing fencing; /* of daemons that start from now on; FENCING_ASSUME */
 	bool print;
 	bool ignores_errors; /* tables have no handle_errors */
-	bool memory_lost; /* daemons that start from now on find no run directory */
-	bool hold; /* messages wait, so that things happen at the same moment */
-	bool inquorate;	 /* what a change of the view says of the quorum */
-	bool ring_stays; /* a node whose daemon ended is still in the ring */
+	bool memory_lost;    /* daemons that start from now on find no run directory */
+	bool hold;	     /* messages wait, so that things happen at the same moment */
+	bool inquorate;	     /* what a change of the view says of the quorum */
+	bool ring_stays;     /* a node whose daemon ended is still in the ring */
 };
 
 void small_init(struct small_cluster *cluster);
@@ -95,8 +95,8 @@ void small_apart(struct small_cluster *cluster, node_id_t node, node_id_t gone);
 /* The daemon starts again in the same boot, with what the run directory holds. */
 void small_restart(struct small_cluster *cluster, node_id_t node);
 
-/* It is killed and cannot end: the next takes its place while a write of the log device, or a copy, is in flight until
- * small_io_end(). */
+/* It is killed and cannot end: the next takes its place while a write of the log device, or a copy, is in
+ * flight until small_io_end(). */
 void small_replace(struct small_cluster *cluster, node_id_t node, bool writing, bool copying);
 
 /* Deliver and carry out everything there is to do now. */
@@ -108,7 +108,8 @@ void small_advance(struct small_cluster *cluster, uint64_t ns);
 /* A request of the kernel of a node; returns its seq. */
 uint32_t small_request(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid,
 		       const void *data, uint32_t data_bytes);
-uint32_t small_region(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid, uint64_t region);
+uint32_t small_region(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid,
+		      uint64_t region);
 
 /* The reply to a seq, or NULL when there is none yet. */
 const struct small_reply *small_reply(const struct small_cluster *cluster, node_id_t node, uint32_t seq);
@@ -125,8 +126,8 @@ void small_io_end(struct small_cluster *cluster, node_id_t node);
 
 /* A command of the administrator on a node. The answer to CONTROL_STOP* is in `stopped` of the node. */
 void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char *uuid, uint64_t rate);
-void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command, node_id_t about,
-		   const char *uuid);
+void small_control(struct small_cluster *cluster, node_id_t node, enum control_command command,
+		   node_id_t about, const char *uuid);
 
 /* The quorum comes or goes, for all nodes of the view. */
 void small_quorum(struct small_cluster *cluster, bool quorate);

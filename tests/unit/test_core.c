@@ -9,9 +9,9 @@
 #include "protocol/log_device.h"
 #include "tests/unit/small_cluster.h"
 
-#define DISK_LOG "65536 clustered-disk 7:1 1024"
-#define CORE_LOG "65536 clustered-core 1024"
-#define REGIONS  64
+#define DISK_LOG   "65536 clustered-disk 7:1 1024"
+#define CORE_LOG   "65536 clustered-core 1024"
+#define REGIONS	   64
 #define LARGER_LOG "131072 clustered-disk 7:1 1024"
 #define UNEVEN_LOG "65000 clustered-disk 7:1 1024" /* the last of its regions is not whole */
 
@@ -51,14 +51,16 @@ static void activate(struct small_cluster *cluster, node_id_t node, luid_t luid,
 	assert_answered(cluster, node, small_request(cluster, node, ULOG_RESUME, luid, NULL, 0));
 }
 
-static uint64_t ask(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid, uint64_t region)
+static uint64_t ask(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid,
+		    uint64_t region)
 {
 	return small_reply_u64(cluster, node, small_region(cluster, node, type, luid, region), 0);
 }
 
 static uint64_t count_of(struct small_cluster *cluster, node_id_t node, luid_t luid)
 {
-	return small_reply_u64(cluster, node, small_request(cluster, node, ULOG_GET_SYNC_COUNT, luid, NULL, 0), 0);
+	return small_reply_u64(cluster, node,
+			       small_request(cluster, node, ULOG_GET_SYNC_COUNT, luid, NULL, 0), 0);
 }
 
 static void recover_all(struct small_cluster *cluster, node_id_t node, luid_t luid)
@@ -101,14 +103,15 @@ static void test_life_of_a_mirror(void **state)
 	assert_int_equal(count_of(cluster, 2, 200), 0);
 	assert_int_equal(ask(cluster, 2, ULOG_IN_SYNC, 200, 5), 0);
 	assert_int_equal(ask(cluster, 2, ULOG_IS_REMOTE_RECOVERING, 200, 5), 1);
-	assert_int_equal(small_reply_u64(cluster, 2, small_request(cluster, 2, ULOG_GET_RESYNC_WORK, 200, NULL, 0), 0),
-			 0);
+	assert_int_equal(
+	    small_reply_u64(cluster, 2, small_request(cluster, 2, ULOG_GET_RESYNC_WORK, 200, NULL, 0), 0), 0);
 	recover_all(cluster, 1, 100);
 	for (node_id_t node = 1; node <= 3; node++)
 		assert_int_equal(count_of(cluster, node, node * 100), REGIONS);
 	assert_int_equal(device_dirty_count(cluster), 0);
 
-	/* A new mark: one multicast and the writer's commit; the device has the bit when FLUSH is answered. */
+	/* A new mark: one multicast and the writer's commit; the device has the bit when FLUSH is answered.
+	 */
 	small_region(cluster, 2, ULOG_MARK_REGION, 200, 7);
 	cluster->messages = 0;
 	flush = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
@@ -127,8 +130,10 @@ static void test_life_of_a_mirror(void **state)
 	assert_int_not_equal(cluster->nodes[2].legs_flushes, 0);
 
 	for (node_id_t node = 1; node <= 3; node++) {
-		assert_answered(cluster, node, small_request(cluster, node, ULOG_PRESUSPEND, node * 100, NULL, 0));
-		assert_answered(cluster, node, small_request(cluster, node, ULOG_POSTSUSPEND, node * 100, NULL, 0));
+		assert_answered(cluster, node,
+				small_request(cluster, node, ULOG_PRESUSPEND, node * 100, NULL, 0));
+		assert_answered(cluster, node,
+				small_request(cluster, node, ULOG_POSTSUSPEND, node * 100, NULL, 0));
 		assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, node * 100, NULL, 0));
 	}
 	assert_int_equal(device_dirty_count(cluster), 0);
@@ -233,7 +238,8 @@ static void test_unknown_log_keeps_the_room(void **state)
 	cluster_free(cluster);
 }
 
-/* A flush failed on one node: the other's table is old too, and its daemon remembers that when it starts again. */
+/* A flush failed on one node: the other's table is old too, and its daemon remembers that when it starts
+ * again. */
 static void test_doubt_is_remembered_by_all(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
@@ -261,8 +267,8 @@ static void test_doubt_is_remembered_by_all(void **state)
 	cluster_free(cluster);
 }
 
-/* A reconnect's RESUME is under way when its table is suspended: the log device is not used for it, and in the order it
- * ends as suspended. */
+/* A reconnect's RESUME is under way when its table is suspended: the log device is not used for it, and in
+ * the order it ends as suspended. */
 static void test_suspended_while_its_resume_is_under_way(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -287,8 +293,8 @@ static void test_suspended_while_its_resume_is_under_way(void **state)
 	cluster_free(cluster);
 }
 
-/* Before the others have heard of a copy that failed it is not begun again (hazard B11): once they have, old tables
- * write there. */
+/* Before the others have heard of a copy that failed it is not begun again (hazard B11): once they have, old
+ * tables write there. */
 static void test_failed_rescue_is_not_repeated(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
@@ -309,8 +315,8 @@ static void test_failed_rescue_is_not_repeated(void **state)
 	cluster_free(cluster);
 }
 
-/* Its MARK may have been answered by a daemon whose memory is lost: the FLUSH that comes again without its regions
- * (hazard A13) is good only when all is dirty on the log device. */
+/* Its MARK may have been answered by a daemon whose memory is lost: the FLUSH that comes again without its
+ * regions (hazard A13) is good only when all is dirty on the log device. */
 static void test_flush_of_a_table_without_memory(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -502,8 +508,8 @@ static void test_header_of_lvm(void **state)
 	cluster_free(cluster);
 }
 
-/* Both nodes are suspended with their former tables, so the state is remembered; then they resume larger ones. The
- * last region was not whole before: what it gained was never copied. */
+/* Both nodes are suspended with their former tables, so the state is remembered; then they resume larger
+ * ones. The last region was not whole before: what it gained was never copied. */
 static void test_grown_under_suspended_tables(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
@@ -536,8 +542,8 @@ static void test_grown_under_suspended_tables(void **state)
 	cluster_free(cluster);
 }
 
-/* The last table the cluster knows of goes while another, not resumed yet, keeps the log here: the cluster has forgotten
- * this node's marks, so the next table announces its own anew. */
+/* The last table the cluster knows of goes while another, not resumed yet, keeps the log here: the cluster
+ * has forgotten this node's marks, so the next table announces its own anew. */
 static void test_marks_go_with_the_last_table(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -558,7 +564,8 @@ static void test_marks_go_with_the_last_table(void **state)
 	cluster_free(cluster);
 }
 
-/* A suspended table holds what it has not cleared, and its POSTSUSPEND may wait for a FLUSH of the kernel's own. */
+/* A suspended table holds what it has not cleared, and its POSTSUSPEND may wait for a FLUSH of the kernel's
+ * own. */
 static void test_flush_of_a_suspended_table(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -574,8 +581,9 @@ static void test_flush_of_a_suspended_table(void **state)
 	cluster_free(cluster);
 }
 
-/* Behind a failed cache flush a table clears no mark and goes on to write such a region's default leg alone, also when
- * it was suspended and resumed (hazard A7): the region is dirty, and copied by nobody, until the table is gone. */
+/* Behind a failed cache flush a table clears no mark and goes on to write such a region's default leg alone,
+ * also when it was suspended and resumed (hazard A7): the region is dirty, and copied by nobody, until the
+ * table is gone. */
 static void test_held_mark_outlives_the_suspend(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -627,7 +635,8 @@ static void test_all_leave_at_once(void **state)
 	cluster_free(cluster);
 }
 
-static uint32_t set_sync(struct small_cluster *cluster, node_id_t node, luid_t luid, uint64_t region, uint64_t in_sync)
+static uint32_t set_sync(struct small_cluster *cluster, node_id_t node, luid_t luid, uint64_t region,
+			 uint64_t in_sync)
 {
 	uint8_t data[16];
 
@@ -639,7 +648,8 @@ static void reload(struct small_cluster *cluster, node_id_t node, luid_t former,
 {
 	uint32_t suspend;
 
-	assert_answered(cluster, node, small_request(cluster, node, ULOG_CTR, luid, DISK_LOG, sizeof(DISK_LOG) - 1));
+	assert_answered(cluster, node,
+			small_request(cluster, node, ULOG_CTR, luid, DISK_LOG, sizeof(DISK_LOG) - 1));
 	assert_answered(cluster, node, small_request(cluster, node, ULOG_PRESUSPEND, former, NULL, 0));
 	suspend = small_request(cluster, node, ULOG_POSTSUSPEND, former, NULL, 0);
 	small_advance(cluster, 1000000000);
@@ -648,8 +658,8 @@ static void reload(struct small_cluster *cluster, node_id_t node, luid_t former,
 	assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, former, NULL, 0));
 }
 
-/* A copy that fails for good: nobody copies the region, writes of the tables that saw it go on (or no suspend would
- * ever end), and it is recovered once each of them was reloaded (hazards A4, B11). */
+/* A copy that fails for good: nobody copies the region, writes of the tables that saw it go on (or no suspend
+ * would ever end), and it is recovered once each of them was reloaded (hazards A4, B11). */
 static void test_failed_copy_waits_for_the_reload(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
@@ -670,7 +680,9 @@ static void test_failed_copy_waits_for_the_reload(void **state)
 		assert_int_equal(ask(cluster, node, ULOG_IS_REMOTE_RECOVERING, node * 100, region), 0);
 	}
 	reload(cluster, 1, 100, 101);
-	assert_answered(cluster, 2, set_sync(cluster, 2, 200, region, 0)); /* told again: the new table is none the older */
+	assert_answered(
+	    cluster, 2,
+	    set_sync(cluster, 2, 200, region, 0)); /* told again: the new table is none the older */
 	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 101, region), 1);
 	recover_all(cluster, 1, 101);
 	assert_int_equal(count_of(cluster, 1, 101), REGIONS - 1);
@@ -682,9 +694,9 @@ static void test_failed_copy_waits_for_the_reload(void **state)
 	cluster_free(cluster);
 }
 
-/* A leg fails at node 2 under a region in sync, then at node 1, whose table was resumed in between: every table goes on
- * to be told that both regions are in sync, so it writes every leg and marks (Red Hat bug 596453); none counts them.
- * The daemon repairs them once both tables were reloaded. */
+/* A leg fails at node 2 under a region in sync, then at node 1, whose table was resumed in between: every
+ * table goes on to be told that both regions are in sync, so it writes every leg and marks (Red Hat bug
+ * 596453); none counts them. The daemon repairs them once both tables were reloaded. */
 static void test_failed_leg_stays_in_sync_for_others(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
@@ -718,8 +730,8 @@ static void test_failed_leg_stays_in_sync_for_others(void **state)
 	cluster_free(cluster);
 }
 
-/* What is held when the table is suspended (here: a leg failed under it) may sit in a cache: the suspend flushes the
- * legs, for another node copies the region then (hazard B7). */
+/* What is held when the table is suspended (here: a leg failed under it) may sit in a cache: the suspend
+ * flushes the legs, for another node copies the region then (hazard B7). */
 static void test_suspend_flushes_what_is_held(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -741,8 +753,8 @@ static void test_suspend_flushes_what_is_held(void **state)
 	cluster_free(cluster);
 }
 
-/* Copied, and the legs cannot be flushed: all are told before the recoverer leaves, or its table knows as in sync
- * what nobody recovers any more. */
+/* Copied, and the legs cannot be flushed: all are told before the recoverer leaves, or its table knows as in
+ * sync what nobody recovers any more. */
 static void test_copied_is_told_before_the_suspend(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -766,8 +778,8 @@ static void test_copied_is_told_before_the_suspend(void **state)
 	cluster_free(cluster);
 }
 
-/* DESTROYED of the only table goes before RESUME of the next, which had to wait for quorum: the log begins anew, and
- * the marks of before mean nothing in it. */
+/* DESTROYED of the only table goes before RESUME of the next, which had to wait for quorum: the log begins
+ * anew, and the marks of before mean nothing in it. */
 static void test_last_table_takes_the_marks_along(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -805,8 +817,9 @@ static void test_next_recoverer_is_asked_again(void **state)
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
 	small_advance(cluster, 3000000000);
 	assert_int_equal(ask(cluster, 3, ULOG_IS_REMOTE_RECOVERING, 300, 50), 1);
-	assert_int_equal(small_reply_u64(cluster, 2, small_request(cluster, 2, ULOG_GET_RESYNC_WORK, 200, NULL, 0), 1),
-			 50);
+	assert_int_equal(
+	    small_reply_u64(cluster, 2, small_request(cluster, 2, ULOG_GET_RESYNC_WORK, 200, NULL, 0), 1),
+	    50);
 	cluster_free(cluster);
 }
 
@@ -845,7 +858,8 @@ static void test_adopted_mark_is_not_committed(void **state)
 	cluster_free(cluster);
 }
 
-/* No write is let through to one leg while the log device, dead, may have the region clean; it is tried again. */
+/* No write is let through to one leg while the log device, dead, may have the region clean; it is tried
+ * again. */
 static void test_one_leg_waits_for_the_log_device(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1);
@@ -897,8 +911,9 @@ static void test_killed_between_two_stores_of_a_resume(void **state)
 	}
 }
 
-/* The RESUME of a table was lost with a daemon, so its kernel reconnects from one that is suspended as far as the next
- * daemon knows: when that one dies between CTR and RESUME the table goes on unmarked all the same (hazard A2). */
+/* The RESUME of a table was lost with a daemon, so its kernel reconnects from one that is suspended as far as
+ * the next daemon knows: when that one dies between CTR and RESUME the table goes on unmarked all the same
+ * (hazard A2). */
 static void test_reconnect_of_a_resume_that_was_lost(void **state)
 {
 	static const char terminated[] = CORE_LOG;
@@ -917,7 +932,8 @@ static void test_reconnect_of_a_resume_that_was_lost(void **state)
 	cluster_free(cluster);
 }
 
-/* One that was never resumed is remembered for its reconnect, and forgotten when its DTR was lost (hazard B3). */
+/* One that was never resumed is remembered for its reconnect, and forgotten when its DTR was lost (hazard
+ * B3). */
 static void test_inactive_table_that_went_unheard(void **state)
 {
 	static const char terminated[] = CORE_LOG;
@@ -956,8 +972,8 @@ static node_id_t recoverer_of(const struct small_cluster *cluster, node_id_t nod
 	return recoverer;
 }
 
-/* The POSTSUSPEND of the writer was lost, and its table goes under a write of the log device: nobody else writes there
- * before that write has ended (hazards A14, B3). */
+/* The POSTSUSPEND of the writer was lost, and its table goes under a write of the log device: nobody else
+ * writes there before that write has ended (hazards A14, B3). */
 static void test_table_goes_under_a_device_write(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
@@ -1030,8 +1046,8 @@ static void test_next_table_has_its_own_devices(void **state)
 	cluster_free(cluster);
 }
 
-/* A mark that could not be cleared lies behind the end of a mirror that shrank: the daemon that starts again speaks of
- * the regions there are. */
+/* A mark that could not be cleared lies behind the end of a mirror that shrank: the daemon that starts again
+ * speaks of the regions there are. */
 static void test_restart_after_a_mirror_shrank(void **state)
 {
 	static const char half[] = "32768 clustered-core 1024";
@@ -1056,8 +1072,8 @@ static void test_restart_after_a_mirror_shrank(void **state)
 	cluster_free(cluster);
 }
 
-/* A killed daemon has a write of the log device in flight, or a copy. Its successor speaks at once of the first, and
- * nobody writes before its end; of all only behind the second (hazard A14). */
+/* A killed daemon has a write of the log device in flight, or a copy. Its successor speaks at once of the
+ * first, and nobody writes before its end; of all only behind the second (hazard A14). */
 static void test_killed_daemon_that_cannot_end(void **state)
 {
 	(void)state;
@@ -1085,8 +1101,8 @@ static void test_killed_daemon_that_cannot_end(void **state)
 	}
 }
 
-/* A table of another size is loaded, and waits to be resumed, when the only daemon starts again: what it speaks of is the
- * size that was in use, so that what the mirror grows by is out of sync. */
+/* A table of another size is loaded, and waits to be resumed, when the only daemon starts again: what it
+ * speaks of is the size that was in use, so that what the mirror grows by is out of sync. */
 static void test_restart_before_a_mirror_grows(void **state)
 {
 	static const char half[] = "32768 clustered-core 1024", terminated[] = CORE_LOG;
@@ -1116,8 +1132,8 @@ static uint64_t digest_of(const struct small_cluster *cluster, node_id_t node)
 	return digest;
 }
 
-/* Between the checkpoint's making and its arrival the view becomes active, and inactive again: the joiner counts that
- * epoch too. */
+/* Between the checkpoint's making and its arrival the view becomes active, and inactive again: the joiner
+ * counts that epoch too. */
 static void test_quorum_flips_while_a_checkpoint_is_under_way(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
@@ -1174,8 +1190,8 @@ static void test_failure_behind_many_sync_bits(void **state)
 	cluster_free(cluster);
 }
 
-/* Suspended and resumed without quorum: when it is back, the role is one that the SUSPENDED under way gives to another,
- * and nothing may be in flight then. */
+/* Suspended and resumed without quorum: when it is back, the role is one that the SUSPENDED under way gives
+ * to another, and nothing may be in flight then. */
 static void test_role_is_given_away_before_the_resume(void **state)
 {
 	static const char next[] = "65536 clustered-disk 7:2 1024";
@@ -1262,7 +1278,8 @@ static size_t member_count_of(const struct small_cluster *cluster, node_id_t nod
 	return count;
 }
 
-/* A death that was told in a part of the cluster that is forgotten is told again, also under the same epoch. */
+/* A death that was told in a part of the cluster that is forgotten is told again, also under the same epoch.
+ */
 static void test_death_is_told_again_in_another_part(void **state)
 {
 	struct small_cluster *cluster = cluster_new(3);
@@ -1292,8 +1309,8 @@ static void test_death_is_told_again_in_another_part(void **state)
 	cluster_free(cluster);
 }
 
-/* A table without memory may have written while a region was copied: it is a ghost then, also for a daemon that is killed
- * while it keeps that. */
+/* A table without memory may have written while a region was copied: it is a ghost then, also for a daemon
+ * that is killed while it keeps that. */
 static void test_killed_where_a_mistrusted_region_is_in_sync(void **state)
 {
 	static const char terminated[] = CORE_LOG;
@@ -1352,51 +1369,51 @@ static void test_restart_between_load_and_resume(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_life_of_a_mirror),
-		cmocka_unit_test(test_dead_node_leaves_ghosts_that_are_repaired),
-		cmocka_unit_test(test_writer_dies),
-		cmocka_unit_test(test_joiner_knows_every_mark),
-		cmocka_unit_test(test_core_log_waits_for_every_member),
-		cmocka_unit_test(test_unknown_log_keeps_the_room),
-		cmocka_unit_test(test_suspended_while_its_resume_is_under_way),
-		cmocka_unit_test(test_doubt_is_remembered_by_all),
-		cmocka_unit_test(test_failed_rescue_is_not_repeated),
-		cmocka_unit_test(test_flush_of_a_table_without_memory),
-		cmocka_unit_test(test_broken_log_device),
-		cmocka_unit_test(test_no_error_for_who_ignores_it),
-		cmocka_unit_test(test_no_error_by_what_the_former_table_was),
-		cmocka_unit_test(test_reload_two_tables_of_one_log),
-		cmocka_unit_test(test_other_size_after_a_stop),
-		cmocka_unit_test(test_header_of_lvm),
-		cmocka_unit_test(test_grown_under_suspended_tables),
+	    cmocka_unit_test(test_life_of_a_mirror),
+	    cmocka_unit_test(test_dead_node_leaves_ghosts_that_are_repaired),
+	    cmocka_unit_test(test_writer_dies),
+	    cmocka_unit_test(test_joiner_knows_every_mark),
+	    cmocka_unit_test(test_core_log_waits_for_every_member),
+	    cmocka_unit_test(test_unknown_log_keeps_the_room),
+	    cmocka_unit_test(test_suspended_while_its_resume_is_under_way),
+	    cmocka_unit_test(test_doubt_is_remembered_by_all),
+	    cmocka_unit_test(test_failed_rescue_is_not_repeated),
+	    cmocka_unit_test(test_flush_of_a_table_without_memory),
+	    cmocka_unit_test(test_broken_log_device),
+	    cmocka_unit_test(test_no_error_for_who_ignores_it),
+	    cmocka_unit_test(test_no_error_by_what_the_former_table_was),
+	    cmocka_unit_test(test_reload_two_tables_of_one_log),
+	    cmocka_unit_test(test_other_size_after_a_stop),
+	    cmocka_unit_test(test_header_of_lvm),
+	    cmocka_unit_test(test_grown_under_suspended_tables),
 	    cmocka_unit_test(test_marks_go_with_the_last_table),
 	    cmocka_unit_test(test_flush_of_a_suspended_table),
 	    cmocka_unit_test(test_held_mark_outlives_the_suspend),
-		cmocka_unit_test(test_all_leave_at_once),
-		cmocka_unit_test(test_failed_copy_waits_for_the_reload),
-		cmocka_unit_test(test_failed_leg_stays_in_sync_for_others),
-		cmocka_unit_test(test_suspend_flushes_what_is_held),
-		cmocka_unit_test(test_copied_is_told_before_the_suspend),
-		cmocka_unit_test(test_last_table_takes_the_marks_along),
-		cmocka_unit_test(test_next_recoverer_is_asked_again),
-		cmocka_unit_test(test_adopted_mark_is_not_committed),
-		cmocka_unit_test(test_one_leg_waits_for_the_log_device),
-		cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
-		cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
-		cmocka_unit_test(test_inactive_table_that_went_unheard),
-		cmocka_unit_test(test_table_goes_under_a_device_write),
-		cmocka_unit_test(test_table_goes_under_a_repair),
-		cmocka_unit_test(test_next_table_has_its_own_devices),
-		cmocka_unit_test(test_restart_after_a_mirror_shrank),
-		cmocka_unit_test(test_killed_daemon_that_cannot_end),
-		cmocka_unit_test(test_restart_before_a_mirror_grows),
-		cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
-		cmocka_unit_test(test_failure_behind_many_sync_bits),
-		cmocka_unit_test(test_role_is_given_away_before_the_resume),
-		cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
-		cmocka_unit_test(test_death_is_told_again_in_another_part),
-		cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
-		cmocka_unit_test(test_restart_between_load_and_resume),
+	    cmocka_unit_test(test_all_leave_at_once),
+	    cmocka_unit_test(test_failed_copy_waits_for_the_reload),
+	    cmocka_unit_test(test_failed_leg_stays_in_sync_for_others),
+	    cmocka_unit_test(test_suspend_flushes_what_is_held),
+	    cmocka_unit_test(test_copied_is_told_before_the_suspend),
+	    cmocka_unit_test(test_last_table_takes_the_marks_along),
+	    cmocka_unit_test(test_next_recoverer_is_asked_again),
+	    cmocka_unit_test(test_adopted_mark_is_not_committed),
+	    cmocka_unit_test(test_one_leg_waits_for_the_log_device),
+	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
+	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
+	    cmocka_unit_test(test_inactive_table_that_went_unheard),
+	    cmocka_unit_test(test_table_goes_under_a_device_write),
+	    cmocka_unit_test(test_table_goes_under_a_repair),
+	    cmocka_unit_test(test_next_table_has_its_own_devices),
+	    cmocka_unit_test(test_restart_after_a_mirror_shrank),
+	    cmocka_unit_test(test_killed_daemon_that_cannot_end),
+	    cmocka_unit_test(test_restart_before_a_mirror_grows),
+	    cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
+	    cmocka_unit_test(test_failure_behind_many_sync_bits),
+	    cmocka_unit_test(test_role_is_given_away_before_the_resume),
+	    cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
+	    cmocka_unit_test(test_death_is_told_again_in_another_part),
+	    cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
+	    cmocka_unit_test(test_restart_between_load_and_resume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -376,8 +376,8 @@ static void test_records_are_bounded(void **state)
 }
 
 /* Legs that cannot be flushed keep their marks (hazard B7). */
-/* What a cache has lost a later flush does not bring back: the region is a ghost, and copied when its table is
- * younger than the failure. */
+/* What a cache has lost a later flush does not bring back: the region is a ghost, and copied when its table
+ * is younger than the failure. */
 static void test_marks_stay_when_the_legs_cannot_be_flushed(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1, FENCING_ASSUME);

@@ -659,7 +659,8 @@ static struct world_log *known(struct world *world, node_id_t sender, node_id_t 
 	return known_of(world, sender, member, TAILQ_FIRST(&world->logs)->memberships);
 }
 
-/* A word of a former time as a member comes behind the RESUME that begins another: its sender may not know of that. */
+/* A word of a former time as a member comes behind the RESUME that begins another: its sender may not know of
+ * that. */
 static void test_member_known_late(void **state)
 {
 	(void)state;
@@ -806,8 +807,8 @@ static void test_ghosts_are_spoken(void **state)
 
 /* A founder remembers another member. That one founds with it, after a new boot: what it had marked in a core
  * log is unknown. When it runs no daemon, its boot is unknown, and it is waited for. */
-/* A founder that lost its memory was ready before another spoke of it as a former member: nobody knows what its tables
- * of then held. */
+/* A founder that lost its memory was ready before another spoke of it as a former member: nobody knows what
+ * its tables of then held. */
 static void test_former_member_without_memory(void **state)
 {
 	(void)state;
