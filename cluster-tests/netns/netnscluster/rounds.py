@@ -401,13 +401,13 @@ def memory_check(lab):
 
 
 def memory_check_after(lab):
-    """The same after a fault: what is known again now may still be on its way to the device."""
+    """The same after a fault: what is known again now may still be on its way to the device. Returns what it saw."""
     if lab.log_kind != "disk":
-        return 0
+        return ""
     with lab.legs_held():
         lab.each("stop")
         lab.requests_wait(PATIENCE_SECONDS)
-        return len(lab.memory_as_device_wait(PATIENCE_SECONDS))
+        return f", {len(lab.memory_as_device_wait(PATIENCE_SECONDS))} regions dirty then"
 
 
 def round_run(lab, choices, number):
@@ -424,7 +424,7 @@ def round_run(lab, choices, number):
     what = fault.__name__
     try:
         what = fault(this)
-        what += f", {memory_check_after(lab)} regions dirty then"
+        what += memory_check_after(lab)
         lab.load_stop_wait("after the fault")
         lab.load_wait(lab.load_start(0.3, shift=number))
         round_check(this)
