@@ -416,17 +416,34 @@ static void request_ctr(struct core *core, const struct ulog_request *request)
 	ctr_reply(core, request, &constructor);
 }
 
+/* The RESUME was of a reconnect, and its table is suspended, or another runs, before this node could resume
+ * it: nothing of the log is begun for it any more, and what the others hear of it they hear to its end. */
+static void resume_cut(struct core *core, struct log *log, struct instance *instance)
+{
+	unsigned count = waiting_count(log, instance->luid, ULOG_RESUME);
+
+	instance->resume_cut = true;
+	waiting_reply_all(core, log, instance->luid, ULOG_RESUME, 0);
+	reconnect_close(core, log, instance, count);
+	suspend_begin(core, log, instance);
+}
+
 void resume_begin(struct core *core, struct log *log, struct instance *instance)
 {
 	struct instance *it;
 
 	/* One table of a log runs on a host: another that seems to has been suspended while nobody listened.
 	 */
-	TAILQ_FOREACH (it, &log->instances, entry)
-		if (it != instance && (it->state == INSTANCE_RESUMED || it->state == INSTANCE_PRESUSPENDED)) {
+	TAILQ_FOREACH (it, &log->instances, entry) {
+		if (it == instance)
+			continue;
+		if (it->state == INSTANCE_RESUMED || it->state == INSTANCE_PRESUSPENDED) {
 			it->replaced_until_ns = core->now_ns + REPLACED_NS;
 			suspend_begin(core, log, it);
+		} else if (it->state == INSTANCE_RESUMING) {
+			resume_cut(core, log, it);
 		}
+	}
 	suspend_forget(log, instance);
 	instance->state = INSTANCE_RESUMING;
 	instance->resume_sent = instance->resume_heard = instance->resume_cut = false;
@@ -474,18 +491,6 @@ static void request_presuspend(struct core *core, struct log *log, struct instan
 		kernel_wait(core, log, request, 0);
 	else
 		reply_plain(core, request, 0);
-}
-
-/* The RESUME was of a reconnect, and its table is suspended before this node could resume it: nothing of the
- * log is begun for it any more, and what the others hear of it they hear to its end. */
-static void resume_cut(struct core *core, struct log *log, struct instance *instance)
-{
-	unsigned count = waiting_count(log, instance->luid, ULOG_RESUME);
-
-	instance->resume_cut = true;
-	waiting_reply_all(core, log, instance->luid, ULOG_RESUME, 0);
-	reconnect_close(core, log, instance, count);
-	suspend_begin(core, log, instance);
 }
 
 static void request_postsuspend(struct core *core, struct log *log, struct instance *instance,

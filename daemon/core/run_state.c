@@ -257,11 +257,22 @@ static bool table_of(const struct table *tables, size_t count, const char *uuid,
 	return found;
 }
 
-/* A table that runs, and no instance that does: its RESUME was lost. The newest one is it. */
-static void table_resume(struct core *core, struct log *log)
+static bool table_is_loaded(const struct table *tables, size_t count, const char *uuid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(tables[i].uuid, uuid) && !tables[i].live)
+			return true;
+	return false;
+}
+
+/* A table that runs, and no instance that does: its RESUME was lost. The newest one is it, or the one before
+ * when another has been loaded since. */
+static void table_resume(struct core *core, struct log *log, bool loaded)
 {
 	struct instance *instance = TAILQ_LAST(&log->instances, instances);
 
+	if (instance && loaded && TAILQ_PREV(instance, instances, entry))
+		instance = TAILQ_PREV(instance, instances, entry);
 	if (!instance || log_table_live(log) || instance->state == INSTANCE_RESUMING)
 		return;
 	resume_unheard(core, log, instance);
@@ -369,7 +380,7 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 			}
 		}
 		if (found && !suspended)
-			table_resume(core, log);
+			table_resume(core, log, table_is_loaded(tables, count, log->uuid));
 		log_poke(core, log);
 	}
 }

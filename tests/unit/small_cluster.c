@@ -413,6 +413,15 @@ void small_no_tables(struct small_cluster *cluster, node_id_t node)
 	small_settle(cluster);
 }
 
+void small_tables(struct small_cluster *cluster, node_id_t node, const struct table *tables, size_t count)
+{
+	struct event event = {.type = EVENT_TABLES,
+			      .tables = {.tables = tables, .count = count, .asked_ns = cluster->now_ns}};
+
+	step(cluster, node, &event);
+	small_settle(cluster);
+}
+
 void small_quorum_of(struct small_cluster *cluster, node_id_t node, bool quorate)
 {
 	struct event event = {.type = EVENT_QUORUM};

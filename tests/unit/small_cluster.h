@@ -118,6 +118,9 @@ uint64_t small_reply_u64(const struct small_cluster *cluster, node_id_t node, ui
 /* Device-mapper says that no table of the log is left on the node. */
 void small_no_tables(struct small_cluster *cluster, node_id_t node);
 
+/* device-mapper has these. */
+void small_tables(struct small_cluster *cluster, node_id_t node, const struct table *tables, size_t count);
+
 /* The table's legs were found. */
 void small_legs_opened(struct small_cluster *cluster, node_id_t node, struct event opened);
 

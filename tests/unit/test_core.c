@@ -238,6 +238,46 @@ static void test_unknown_log_keeps_the_room(void **state)
 	cluster_free(cluster);
 }
 
+/* A host runs one table of a log: of two that reconnect the last is taken for it, and the other not resumed
+ * too. */
+static void test_two_tables_reconnect(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	struct core_status *status;
+
+	(void)state;
+	for (luid_t luid = 100; luid <= 101; luid++)
+		assert_answered(cluster, 1,
+				small_request(cluster, 1, ULOG_CTR, luid, DISK_LOG, sizeof(DISK_LOG)));
+	cluster->hold = true;
+	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	cluster->hold = false;
+	small_settle(cluster);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].members[0].resumed, 1);
+	core_status_free(status);
+	assert_answered(cluster, 1, small_region(cluster, 1, ULOG_MARK_REGION, 101, 1));
+	cluster_free(cluster);
+}
+
+/* The RESUME of a table was lost, and another has been loaded since: the older one is it that runs. */
+static void test_running_table_is_not_the_loaded_one(void **state)
+{
+	static const struct table tables[] = {{.uuid = SMALL_UUID, .live = true}, {.uuid = SMALL_UUID}};
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	for (luid_t luid = 100; luid <= 101; luid++)
+		assert_answered(cluster, 1,
+				small_request(cluster, 1, ULOG_CTR, luid, DISK_LOG, strlen(DISK_LOG)));
+	small_restart(cluster, 1);
+	small_tables(cluster, 1, tables, 2);
+	assert_answered(cluster, 1, small_region(cluster, 1, ULOG_MARK_REGION, 100, 1));
+	assert_int_equal(error_of(cluster, 1, small_region(cluster, 1, ULOG_MARK_REGION, 101, 1)), -ESRCH);
+	cluster_free(cluster);
+}
+
 /* A flush failed on one node: the other's table is old too, and its daemon remembers that when it starts
  * again. */
 static void test_doubt_is_remembered_by_all(void **state)
@@ -1378,6 +1418,8 @@ int main(void)
 	    cmocka_unit_test(test_suspended_while_its_resume_is_under_way),
 	    cmocka_unit_test(test_doubt_is_remembered_by_all),
 	    cmocka_unit_test(test_failed_rescue_is_not_repeated),
+	    cmocka_unit_test(test_two_tables_reconnect),
+	    cmocka_unit_test(test_running_table_is_not_the_loaded_one),
 	    cmocka_unit_test(test_flush_of_a_table_without_memory),
 	    cmocka_unit_test(test_broken_log_device),
 	    cmocka_unit_test(test_no_error_for_who_ignores_it),
