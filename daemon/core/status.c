@@ -41,6 +41,8 @@ static void cluster_waits(const struct core *core, char *ret_text)
 		text = "waits for every daemon of the view to greet";
 	else if (core->join == JOIN_LOADING)
 		text = "waits for a checkpoint";
+	else if (core->join == JOIN_SPEAKING && join_io_in_flight(core))
+		text = "waits for the end of a copy that this node, or its killed daemon, has in flight";
 	else if (core->join == JOIN_SPEAKING)
 		text = "tells the cluster what this node holds";
 	snprintf(ret_text, STATUS_TEXT_BYTES, "%s", text);
@@ -59,15 +61,97 @@ static node_id_t first_in_state(const struct core *core, const struct world_log 
 	return NODE_NONE;
 }
 
-static void repair_waits(const struct core *core, const struct log *log, const char *hindrance,
+/* Such a node hinders the log also when it has nothing of it: no free role is given, and nobody may be a
+ * member that it does not know of (guarantee 4). */
+static node_id_t undecided_node(const struct core *core, const struct world_log *world)
+{
+	node_id_t found = first_in_state(core, world, NODE_UNDECIDED);
+	const struct participant *self = participant_find(world, core->config.node);
+	const struct world_node *node;
+
+	if (found != NODE_NONE || !self ||
+	    (!self->late && world->recoverer != NODE_NONE &&
+	     (!world->shape.disk || world->writer != NODE_NONE)))
+		return found;
+	TAILQ_FOREACH (node, &core->world.nodes, entry)
+		if (node->state == NODE_UNDECIDED)
+			return node->node;
+	return NODE_NONE;
+}
+
+static void former_members_wait(const struct core *core, const struct world_log *world, char *ret_text)
+{
+	const struct participant *it;
+
+	snprintf(ret_text, STATUS_TEXT_BYTES, "waits until every former member has spoken or is dead");
+	TAILQ_FOREACH (it, &world->participants, entry) {
+		const struct world_node *node = world_node_find(&core->world, it->node);
+
+		if (it->awaited && node && node->state == NODE_JOINING)
+			snprintf(
+			    ret_text, STATUS_TEXT_BYTES,
+			    "waits until node %u has spoken: a copy that it, or its killed daemon, has in "
+			    "flight ends first",
+			    it->node);
+	}
+}
+
+/* Why nobody writes the log device. */
+static void writer_waits(const struct world_log *world, char *ret_text)
+{
+	const struct participant *it;
+
+	snprintf(ret_text, STATUS_TEXT_BYTES, "waits for a member that can write the log device");
+	TAILQ_FOREACH (it, &world->participants, entry)
+		if (it->writing)
+			snprintf(ret_text, STATUS_TEXT_BYTES,
+				 "waits for the end of a write of the log device that node %u, or its killed "
+				 "daemon, has in flight",
+				 it->node);
+}
+
+/* A member that another node does not know of, with a core log or where a role waits for it. */
+static const struct participant *late_member(const struct world_log *world)
+{
+	const struct participant *it;
+
+	TAILQ_FOREACH (it, &world->participants, entry)
+		if (it->late && !region_set_is_empty(&it->unheard) &&
+		    (!world->shape.disk || world->writer == NODE_NONE))
+			return it;
+	return NULL;
+}
+
+static void member_waits(const struct participant *late, char *ret_text)
+{
+	region_t unheard = 0;
+
+	region_set_first(&late->unheard, &unheard);
+	snprintf(ret_text, STATUS_TEXT_BYTES, "waits until node %u knows that node %u is a member", unheard,
+		 late->node);
+}
+
+/* The copy does not begin before the writer knows of the claim (guarantee 2). */
+static bool claim_unknown(const struct world_log *world)
+{
+	return world->shape.disk && world->writer != world->recoverer && !world->claim_known &&
+	       world_log_claim_free(world);
+}
+
+static void repair_waits(const struct core *core, const struct log *log, const struct world_log *world,
 			 char *ret_text)
 {
+	const char *hindrance = world_log_repair_hindrance(&core->world, world);
 	uint64_t rate = repair_rate(core, log);
 
 	if (core->repair_paused)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "repair is paused on this node");
 	else if (hindrance)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "%s", hindrance);
+	else if (claim_unknown(world))
+		snprintf(ret_text, STATUS_TEXT_BYTES,
+			 "repair waits until node %u, which writes the log device, knows of it",
+			 world->writer);
 	else if (rate)
 		snprintf(
 		    ret_text, STATUS_TEXT_BYTES,
@@ -77,11 +161,31 @@ static void repair_waits(const struct core *core, const struct log *log, const c
 		snprintf(ret_text, STATUS_TEXT_BYTES, "regions of a dead node are being repaired");
 }
 
+/* The log device, or members of it: nobody's writes go on. Returns false when they do. */
+static bool device_waits(const struct log *log, const struct world_log *world, char *ret_text)
+{
+	const struct participant *late = late_member(world);
+
+	if (late)
+		member_waits(late, ret_text);
+	else if (world->device_dead && log->handles_errors)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "no member can write the log device: reload the table");
+	else if (world->device_dead)
+		snprintf(ret_text, STATUS_TEXT_BYTES,
+			 "no member can write the log device: writes wait until one can, or the table is "
+			 "reloaded");
+	else if (world->shape.disk && world->writer == NODE_NONE)
+		writer_waits(world, ret_text);
+	else if (world->shape.disk && !world->writer_loaded)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "waits for node %u to read the log device",
+			 world->writer);
+	return ret_text[0] != '\0';
+}
+
 static void log_waits(const struct core *core, const struct log *log, const struct world_log *world,
 		      char *ret_text)
 {
-	node_id_t undecided = world ? first_in_state(core, world, NODE_UNDECIDED) : NODE_NONE;
-	const char *hindrance = world ? world_log_repair_hindrance(&core->world, world) : NULL;
+	node_id_t undecided = world ? undecided_node(core, world) : NODE_NONE;
 
 	ret_text[0] = '\0';
 	if (!world)
@@ -93,23 +197,15 @@ static void log_waits(const struct core *core, const struct log *log, const stru
 			 "waits for the daemon of node %u, which may have the log active",
 			 world_suspect(&core->world));
 	else if (world_log_assembling(&core->world, world))
-		snprintf(ret_text, STATUS_TEXT_BYTES,
-			 "waits until every former member has spoken or is dead");
-	else if (world->device_dead && log->handles_errors)
-		snprintf(ret_text, STATUS_TEXT_BYTES, "no member can write the log device: reload the table");
-	else if (world->device_dead)
-		snprintf(ret_text, STATUS_TEXT_BYTES,
-			 "no member can write the log device: writes wait until one can, or the table is "
-			 "reloaded");
-	else if (world->shape.disk && !world->writer_loaded)
-		snprintf(ret_text, STATUS_TEXT_BYTES, "waits for node %u to read the log device",
-			 world->writer);
+		former_members_wait(core, world, ret_text);
+	else if (device_waits(log, world, ret_text))
+		return;
 	else if (log_resumed_instance(log) && log_resumed_instance(log)->log_failed)
 		snprintf(
 		    ret_text, STATUS_TEXT_BYTES,
 		    "the table got an error for a FLUSH: what it marks stays dirty until it is reloaded");
 	else if (!region_set_is_empty(&world->ghosts))
-		repair_waits(core, log, hindrance, ret_text);
+		repair_waits(core, log, world, ret_text);
 	else if (log->waiting_count)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "%u requests of the kernel wait for a commit",
 			 log->waiting_count);

@@ -308,7 +308,8 @@ const char *world_log_repair_hindrance(const struct world *world, const struct w
 	if (world_suspect(world) != NODE_NONE)
 		return "repair waits for the daemon of a node that nobody remembers";
 	if (log->repair_barred && !CORE_MUTANT(REPAIR_BARRED))
-		return "a leg failed: repair waits until the table was reloaded everywhere";
+		return "a leg failed or could not be flushed: repair waits until the table was reloaded "
+		       "everywhere";
 	if (log->shape.disk && !log->writer_loaded)
 		return "repair waits for the writer of the log device";
 	TAILQ_FOREACH (it, &log->participants, entry) {

@@ -375,9 +375,8 @@ static void test_records_are_bounded(void **state)
 	cluster_free(cluster);
 }
 
-/* Legs that cannot be flushed keep their marks (hazard B7). */
-/* What a cache has lost a later flush does not bring back: the region is a ghost, and copied when its table
- * is younger than the failure. */
+/* Legs that cannot be flushed keep their marks (hazard B7). What a cache has lost a later flush does not
+ * bring back: the region is a ghost, and copied when its table is younger than the failure. */
 static void test_marks_stay_when_the_legs_cannot_be_flushed(void **state)
 {
 	struct small_cluster *cluster = cluster_new(1, FENCING_ASSUME);
@@ -401,6 +400,9 @@ static void test_marks_stay_when_the_legs_cannot_be_flushed(void **state)
 	core_status_free(status);
 	assert_false(log_device_is_clean(cluster->device, 7));
 	assert_int_equal(cluster->nodes[1].repairs, 0);
+	assert_log_waits(
+	    cluster, 1,
+	    "a leg failed or could not be flushed: repair waits until the table was reloaded everywhere");
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
 	activate(cluster, 1, 101, DISK_LOG);
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
@@ -468,6 +470,107 @@ static void test_status_names_what_is_waited_for(void **state)
 	cluster_free(cluster);
 }
 
+/* A daemon is killed and cannot end: what it has in flight is named, on its node and on the others. */
+static void test_status_names_what_a_killed_daemon_has_in_flight(void **state)
+{
+	(void)state;
+	for (unsigned copying = 0; copying < 2; copying++) {
+		struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+
+		activate(cluster, 1, 100, DISK_LOG);
+		activate(cluster, 2, 200, DISK_LOG);
+		cluster->ring_stays = true;
+		small_replace(cluster, 1, !copying, copying);
+		if (copying) {
+			assert_log_waits(
+			    cluster, 2,
+			    "waits until node 1 has spoken: a copy that it, or its killed daemon, "
+			    "has in flight ends first");
+			assert_waits(cluster, 1,
+				     "waits for the end of a copy that this node, or its killed daemon, has "
+				     "in flight");
+		} else {
+			for (node_id_t node = 1; node <= 2; node++)
+				assert_log_waits(
+				    cluster, node,
+				    "waits for the end of a write of the log device that node 1, "
+				    "or its killed daemon, has in flight");
+		}
+		small_io_end(cluster, 1);
+		assert_log_waits(cluster, 2, "");
+		assert_waits(cluster, 1, "");
+		cluster_free(cluster);
+	}
+}
+
+/* Messages are delivered one by one until the status says so, and there are none left. */
+static void assert_passes_through(struct small_cluster *cluster, node_id_t node, const char *text)
+{
+	bool seen = false;
+
+	for (unsigned i = 0; i < 100 && !seen; i++) {
+		struct core_status *status;
+
+		small_deliver(cluster, 1);
+		status = core_status_new(cluster->nodes[node].core);
+		seen = status->log_count && !strcmp(status->logs[0].waits_for, text);
+		core_status_free(status);
+	}
+	assert_true(seen);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_log_waits(cluster, node, "");
+}
+
+/* The recoverer is not the writer, and the copy waits for the writer's word. */
+static void test_status_names_the_writer_that_does_not_know_a_claim(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3, FENCING_ASSUME);
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	assert_answered(cluster, 3, write_to(cluster, 3, 300, 5));
+	cluster->ring_stays = true;
+	small_restart(cluster, 1); /* the writer is node 2 from here on */
+	cluster->ring_stays = false;
+	cluster->hold = true;
+	small_leave(cluster, 3, true);
+	assert_passes_through(cluster, 1,
+			      "repair waits until node 2, which writes the log device, knows of it");
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	cluster_free(cluster);
+}
+
+/* Of two nodes the other has to know of a new member before that commits anything. */
+static void test_status_names_who_does_not_know_a_member(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+
+	(void)state;
+	assert_answered(cluster, 1, construct(cluster, 1, 100, CORE_LOG));
+	cluster->hold = true;
+	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	assert_passes_through(cluster, 1, "waits until node 2 knows that node 1 is a member");
+	cluster_free(cluster);
+}
+
+/* A node that has nothing of the log may be the other half of two all the same. */
+static void test_status_names_an_undecided_node_that_is_no_member(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_NONE);
+
+	(void)state;
+	small_leave(cluster, 2, true);
+	small_settle(cluster);
+	assert_answered(cluster, 1, construct(cluster, 1, 100, CORE_LOG));
+	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	assert_log_waits(cluster, 1, "waits for the fencing of node 2");
+	small_control(cluster, 1, CONTROL_CONFIRM_DEAD, 2, NULL);
+	assert_log_waits(cluster, 1, "");
+	cluster_free(cluster);
+}
+
 /* Without handle_errors nobody gets an error: the write waits, and the status says what helps. */
 static void test_dead_device_without_handle_errors(void **state)
 {
@@ -528,6 +631,10 @@ int main(void)
 	    cmocka_unit_test(test_requests_that_are_wrong),
 	    cmocka_unit_test(test_is_clean),
 	    cmocka_unit_test(test_status_names_what_is_waited_for),
+	    cmocka_unit_test(test_status_names_what_a_killed_daemon_has_in_flight),
+	    cmocka_unit_test(test_status_names_the_writer_that_does_not_know_a_claim),
+	    cmocka_unit_test(test_status_names_who_does_not_know_a_member),
+	    cmocka_unit_test(test_status_names_an_undecided_node_that_is_no_member),
 	    cmocka_unit_test(test_dead_device_without_handle_errors),
 	    cmocka_unit_test(test_messages_that_are_none),
 	};
