@@ -503,6 +503,21 @@ static void test_status_names_what_a_killed_daemon_has_in_flight(void **state)
 	}
 }
 
+/* The only daemon of a table that runs is gone, and nobody else has one. */
+static void test_status_says_that_nobody_can_write_the_log_device(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_ASSUME);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	assert_answered(cluster, 2, construct(cluster, 2, 200, DISK_LOG));
+	cluster->ring_stays = true;
+	small_leave(cluster, 1, false);
+	small_settle(cluster);
+	assert_log_waits(cluster, 2, "waits for a member that can write the log device");
+	cluster_free(cluster);
+}
+
 /* Messages are delivered one by one until the status says so, and there are none left. */
 static void assert_passes_through(struct small_cluster *cluster, node_id_t node, const char *text)
 {
@@ -632,6 +647,7 @@ int main(void)
 	    cmocka_unit_test(test_is_clean),
 	    cmocka_unit_test(test_status_names_what_is_waited_for),
 	    cmocka_unit_test(test_status_names_what_a_killed_daemon_has_in_flight),
+	    cmocka_unit_test(test_status_says_that_nobody_can_write_the_log_device),
 	    cmocka_unit_test(test_status_names_the_writer_that_does_not_know_a_claim),
 	    cmocka_unit_test(test_status_names_who_does_not_know_a_member),
 	    cmocka_unit_test(test_status_names_an_undecided_node_that_is_no_member),
