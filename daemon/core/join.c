@@ -205,6 +205,7 @@ void join_start_speaking(struct core *core)
 void join_ready(struct core *core)
 {
 	core->join = JOIN_READY;
+	core->known_due = true; /* members that began meanwhile */
 	core_log(core, LOG_NOTICE, "ready: the state of the cluster is complete");
 	run_state_disown(core);
 	log_poke_all(core);

@@ -121,8 +121,9 @@ static void lone_marks_lost(struct world *world, node_id_t dead)
  * Corosync's order is agreed, not safe: what made a node a member, or brought its daemon back, may not have
  * been delivered to another that goes now, and what that one committed meanwhile, without asking it, not
  * here. So each other daemon tells that it knows of the member (MEMBER_KNOWN): where its word is delivered,
- * all that it sent before is. One that is still joining hears of it from its checkpoint. A log device has
- * what was committed; then it is for the roles alone, that each half of a cluster of two would give.
+ * all that it sent before is. One that is still joining is no exception: its READY may be delivered where
+ * this was not. A log device has what was committed; then it is for the roles alone, that each half of a
+ * cluster of two would give.
  */
 static void member_begins(const struct world *world, struct world_log *log, struct participant *participant)
 {
@@ -132,7 +133,7 @@ static void member_begins(const struct world *world, struct world_log *log, stru
 	region_set_clear(&participant->unheard);
 	TAILQ_FOREACH (it, &world->nodes, entry)
 		if (it->node != participant->node && (!log->shape.disk || world_of_two(world)) &&
-		    (it->state == NODE_READY || it->state == NODE_UNDECIDED))
+		    (it->state == NODE_READY || it->state == NODE_JOINING || it->state == NODE_UNDECIDED))
 			region_set_add(&participant->unheard, it->node);
 }
 

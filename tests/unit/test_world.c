@@ -681,6 +681,27 @@ static void test_member_known_late(void **state)
 	world_fini(&world);
 }
 
+/* One that is joining is ready behind the RESUME in the order, but it may miss that, and be ready in a part
+ * of its own: it has to say that it knows of the member, like the others. */
+static void test_member_begins_beside_a_joiner(void **state)
+{
+	(void)state;
+	struct world world;
+
+	world_begin(&world);
+	struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
+	region_set_clear(&log->unsynced);
+	world_node_left(&world, 1, false);
+	world_node_joins(&world, 1, 10, 101);
+	resume(&world, 2, 0x2000, &core_shape);
+	participant_find(log, 1)->awaited = false; /* it has spoken */
+	world_node_find(&world, 1)->state = NODE_READY;
+	world_node_left(&world, 1, true);
+	world_node_dead(&world, 1, 10);
+	assert_int_equal(region_set_count(&log->ghosts), core_shape.region_count);
+	world_fini(&world);
+}
+
 /* What a member of a core log committed with nobody to ask is unknown when it dies, also when another became
  * a member in that moment, or was one whose daemon was gone: unless the dead one had said that it knows of
  * it. */
@@ -938,6 +959,7 @@ int main(void)
 	    cmocka_unit_test(test_first_member_known),
 	    cmocka_unit_test(test_lone_member_unheard),
 	    cmocka_unit_test(test_member_known_late),
+	    cmocka_unit_test(test_member_begins_beside_a_joiner),
 	    cmocka_unit_test(test_suspect_of_another_boot),
 	    cmocka_unit_test(test_write_in_flight),
 	    cmocka_unit_test(test_ghosts_are_spoken),
