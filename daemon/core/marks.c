@@ -203,6 +203,17 @@ static void clearing_add(struct log *log, struct region_set *regions)
 	region_set_union_with(&log->clearing, regions);
 }
 
+/* Nobody has to hear again that a leg is in trouble: all copies wait for the tables that ran then. */
+static bool doubt_known(const struct core *core, const struct log *log)
+{
+	const struct participant *self = log_self(core, log);
+
+	for (unsigned i = 0; self && i < self->instance_count; i++)
+		if (self->instances[i].resumed && !self->instances[i].old)
+			return false;
+	return self != NULL;
+}
+
 /* What was written since the last good flush may be lost on a leg, whatever is flushed later: that goes for
  * all that this node has marked, and for what its kernel copied (dm-log.c takes all for dirty then,
  * disk_flush()). The others hear of it before the marks are cleared; a daemon that dies before says it again
@@ -219,7 +230,8 @@ void marks_doubt(struct core *core, struct log *log)
 	log->repair_void = log->repairing;
 	region_set_copy(&doubt, &log->announced);
 	region_set_union_with(&doubt, &log->pending);
-	region_set_subtract(&doubt, &log->ghosts);
+	if (doubt_known(core, log))
+		region_set_subtract(&doubt, &log->ghosts);
 	log_tables_old(core, log);
 	region_set_union_with(&log->doubted, &doubt);
 	run_state_orphans(core, log, &doubt);

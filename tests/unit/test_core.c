@@ -307,6 +307,38 @@ static void test_doubt_is_remembered_by_all(void **state)
 	cluster_free(cluster);
 }
 
+/* What is a ghost already is in doubt all the same: the leg in trouble may be the one that is copied from, so
+ * that is not done before all tables are younger (hazards B7, B9). */
+static void test_doubt_of_a_ghost(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	for (node_id_t node = 2; node <= 3; node++) {
+		small_region(cluster, node, ULOG_MARK_REGION, node * 100, 7);
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_FLUSH, node * 100, NULL, 0));
+	}
+	small_leave(cluster, 3, true);
+	small_settle(cluster);
+	cluster->nodes[2].legs_broken = true;
+	small_region(cluster, 2, ULOG_CLEAR_REGION, 200, 7);
+	small_advance(cluster, 10000000000);
+	cluster->nodes[2].legs_broken = false;
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	for (node_id_t node = 1; node <= 2; node++) {
+		activate(cluster, node, node * 100 + 1, DISK_LOG);
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, node * 100, NULL, 0));
+	}
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	assert_true(device_clean(cluster, 7));
+	cluster_free(cluster);
+}
+
 /* A reconnect's RESUME is under way when its table is suspended: the log device is not used for it, and in
  * the order it ends as suspended. */
 static void test_suspended_while_its_resume_is_under_way(void **state)
@@ -1415,6 +1447,7 @@ int main(void)
 	    cmocka_unit_test(test_joiner_knows_every_mark),
 	    cmocka_unit_test(test_core_log_waits_for_every_member),
 	    cmocka_unit_test(test_unknown_log_keeps_the_room),
+	    cmocka_unit_test(test_doubt_of_a_ghost),
 	    cmocka_unit_test(test_suspended_while_its_resume_is_under_way),
 	    cmocka_unit_test(test_doubt_is_remembered_by_all),
 	    cmocka_unit_test(test_failed_rescue_is_not_repeated),
