@@ -126,6 +126,9 @@ void log_reap(struct core *core, struct log *log)
 	if (!TAILQ_EMPTY(&log->instances) || log->device.state == DEVICE_READING || log_io_in_flight(log) ||
 	    log->legs_busy)
 		return;
+	/* It may be spoken of with a write in flight, whose end is to be told when this node is ready. */
+	if (core->join == JOIN_SPEAKING)
+		return;
 	if (log->device.state == DEVICE_IDLE)
 		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
 	stream_drop_device(core, log);

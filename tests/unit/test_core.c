@@ -1173,6 +1173,29 @@ static void test_killed_daemon_that_cannot_end(void **state)
 	}
 }
 
+/* The same when the table has gone, and the write ends while the speech that tells of it is under way: the
+ * others hear of the end (hazard A14). */
+static void test_write_ends_behind_the_speech(void **state)
+{
+	(void)state;
+	for (unsigned delivered = 0; delivered < 8; delivered++) {
+		struct small_cluster *cluster = cluster_new(2);
+
+		activate(cluster, 1, 100, DISK_LOG);
+		activate(cluster, 2, 200, DISK_LOG);
+		recover_all(cluster, 1, 100);
+		cluster->ring_stays = cluster->hold = true;
+		small_replace(cluster, 1, true, false);
+		small_no_tables(cluster, 1);
+		small_deliver(cluster, delivered);
+		small_io_end(cluster, 1);
+		cluster->hold = false;
+		small_settle(cluster);
+		assert_int_equal(writer_of(cluster, 2), 2);
+		cluster_free(cluster);
+	}
+}
+
 /* A table of another size is loaded, and waits to be resumed, when the only daemon starts again: what it
  * speaks of is the size that was in use, so that what the mirror grows by is out of sync. */
 static void test_restart_before_a_mirror_grows(void **state)
@@ -1481,6 +1504,7 @@ int main(void)
 	    cmocka_unit_test(test_next_table_has_its_own_devices),
 	    cmocka_unit_test(test_restart_after_a_mirror_shrank),
 	    cmocka_unit_test(test_killed_daemon_that_cannot_end),
+	    cmocka_unit_test(test_write_ends_behind_the_speech),
 	    cmocka_unit_test(test_restart_before_a_mirror_grows),
 	    cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
 	    cmocka_unit_test(test_failure_behind_many_sync_bits),
