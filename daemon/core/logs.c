@@ -233,6 +233,22 @@ bool log_table_live(const struct log *log)
 	return false;
 }
 
+/* A write of the log device, or a copy, can be of this one: not of a table whose suspend cut its resume. */
+static bool instance_writes(const struct instance *instance)
+{
+	return instance_live(instance) && !instance->resume_cut;
+}
+
+bool log_table_writes(const struct log *log)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance_writes(instance))
+			return true;
+	return false;
+}
+
 bool log_active(const struct core *core, const struct log *log)
 {
 	const struct world_log *world = log_world(core, log);
@@ -302,7 +318,7 @@ static void instance_ran(struct core *core, struct log *log, const struct instan
 		return;
 	log_legs_forget(core, log);
 	TAILQ_FOREACH (it, &log->instances, entry)
-		if (it != instance && instance_live(it))
+		if (it != instance && instance_writes(it))
 			return;
 	log->device.stopped = log->device.stopped || log->device.state == DEVICE_WRITING;
 }

@@ -104,7 +104,7 @@ static bool log_tells(struct core *core, const char *uuid)
 {
 	const struct log *log = log_find(core, uuid);
 
-	return !log || log_table_live(log) || !log_io_in_flight(log);
+	return !log || log_table_writes(log) || !log_io_in_flight(log);
 }
 
 /* Records wait in `out` in the order they were made; those of a log that the cluster does not know any more

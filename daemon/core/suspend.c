@@ -23,7 +23,8 @@ void suspend_begin(struct core *core, struct log *log, struct instance *instance
  * anew. */
 static void hand_over_end(struct log *log)
 {
-	if (log->device.stopped) {
+	/* One that is in flight is of a table that went before (instance_ran() of logs.c). */
+	if (log->device.stopped && log->device.state != DEVICE_WRITING) {
 		device_fini(&log->device);
 		device_init(&log->device);
 	}

@@ -1196,6 +1196,29 @@ static void test_write_ends_behind_the_speech(void **state)
 	}
 }
 
+/* The next table goes too, unanswered, before that write has ended. */
+static void test_two_tables_go_under_a_device_write(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	cluster->nodes[1].slow = true;
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 3);
+	assert_waits(cluster, 2, small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1));
+	small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 101, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
+	assert_int_equal(writer_of(cluster, 2), 1);
+	small_io_end(cluster, 1);
+	assert_int_equal(writer_of(cluster, 2), 2);
+	cluster_free(cluster);
+}
+
 /* A table of another size is loaded, and waits to be resumed, when the only daemon starts again: what it
  * speaks of is the size that was in use, so that what the mirror grows by is out of sync. */
 static void test_restart_before_a_mirror_grows(void **state)
@@ -1505,6 +1528,7 @@ int main(void)
 	    cmocka_unit_test(test_restart_after_a_mirror_shrank),
 	    cmocka_unit_test(test_killed_daemon_that_cannot_end),
 	    cmocka_unit_test(test_write_ends_behind_the_speech),
+	    cmocka_unit_test(test_two_tables_go_under_a_device_write),
 	    cmocka_unit_test(test_restart_before_a_mirror_grows),
 	    cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
 	    cmocka_unit_test(test_failure_behind_many_sync_bits),
