@@ -139,6 +139,9 @@ static void legs_tick(struct core *core, struct log *log)
 		return;
 	log->legs_stale = false;
 	effect_add_log(core, EFFECT_LEGS_CLOSE, log);
+	/* Before its last flush the table may be hidden. */
+	if (log_resumed_instance(log))
+		log_legs_open(core, log);
 }
 
 /* Look after a log until nothing changes any more by itself. Each of these acts only on what is due. */

@@ -165,6 +165,7 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			answer->event.io.error = -ECANCELED;
 			break;
 		case EFFECT_LEGS_OPEN:
+			self->legs_open = true;
 			answer->event.type = EVENT_LEGS_OPENED;
 			answer->event.legs.log = effect->log;
 			answer->event.legs.token = effect->token;
@@ -173,7 +174,10 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			if (self->legs_slow)
 				self->legs_opened = answers[--count].event;
 			break;
-		case EFFECT_LEGS_CLOSE: self->legs_closes++; break;
+		case EFFECT_LEGS_CLOSE:
+			self->legs_closes++;
+			self->legs_open = false;
+			break;
 		case EFFECT_WAKE: self->wakes++; break;
 		case EFFECT_RUN_META:
 		case EFFECT_RUN_BITS:

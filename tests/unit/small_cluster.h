@@ -43,6 +43,7 @@ struct small_node {
 	bool stopped;		 /* the last answer to CONTROL_STOP* */
 	char stopped_text[1024]; /* why, or why not */
 	unsigned wakes, legs_flushes, repairs, legs_closes;
+	bool legs_open;
 	uint32_t device_minor; /* of the log device that was read last */
 	bool slow;	       /* a write of the log device, or a copy, takes until small_io_end() */
 	struct event slow_end;

@@ -1110,6 +1110,7 @@ static void test_next_table_has_its_own_devices(void **state)
 	activate(cluster, 1, 101, other_device);
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
 	assert_true(cluster->nodes[1].legs_closes > closes);
+	assert_true(cluster->nodes[1].legs_open);
 	small_region(cluster, 1, ULOG_MARK_REGION, 101, 4);
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
 	assert_int_equal(cluster->nodes[1].device_minor, 2);
