@@ -69,18 +69,20 @@ static struct mirror *mirror_find(struct legs *legs, const char *uuid)
 	return NULL;
 }
 
-/* A successor of this daemon has to know of it, should it be killed and hang in a leg. */
+/* A successor of this daemon has to know of it, should it be killed and hang in a leg. Where the run
+ * directory has no room for the lock no leg has failed: the copy is left for later. */
 static int leg_job_copy(struct leg_job *job)
 {
 	int fd = write_lock_open(job->legs->config.run_dir, WRITE_LOCK_LEGS, job->uuid);
-	int error = fd < 0 ? fd : write_lock_take(fd);
+	int error = -ECANCELED;
 
-	if (!error) {
+	if (fd < 0)
+		return error;
+	if (!write_lock_take(fd)) {
 		error = leg_set_copy(job->set, job->first_sector, job->sectors);
 		write_lock_give(fd); /* a child may have the descriptor, too */
 	}
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	return error;
 }
 

@@ -238,6 +238,26 @@ static void test_repair_behind_a_former_one(void **state)
 	legs_test_end(&legs_test);
 }
 
+/* The run directory's trouble is none of a leg: it makes no table wait for a reload (leg_error() of the
+ * core).
+ */
+static void test_repair_without_lock(void **state)
+{
+	struct legs_test legs_test = legs_test_begin(state);
+	char name[WRITE_LOCK_NAME_BYTES], path[512];
+
+	write_lock_name(WRITE_LOCK_LEGS, UUID, name);
+	snprintf(path, sizeof(path), "%s/%s", legs_test.test->config.run_dir, name);
+	assert_int_equal(symlink("nowhere", path), 0);
+	table_of_files(legs_test.test);
+	perform(&legs_test, EFFECT_REPAIR, 1, 0, 8);
+	answer(&legs_test, 1, EVENT_REPAIRED, 1, -ECANCELED);
+	assert_int_equal(unlink(path), 0);
+	perform(&legs_test, EFFECT_REPAIR, 2, 0, 8);
+	answer(&legs_test, 2, EVENT_REPAIRED, 2, 0);
+	legs_test_end(&legs_test);
+}
+
 /* Real block devices, in more than one piece. */
 static void test_repair_of_devices(void **state)
 {
@@ -422,6 +442,7 @@ int main(void)
 	    TEST(test_flush_of_a_failed_leg),
 	    TEST(test_repair),
 	    TEST(test_repair_behind_a_former_one),
+	    TEST(test_repair_without_lock),
 	    TEST(test_repair_of_devices),
 	    TEST(test_open_tells_handle_errors),
 	    TEST(test_wake_of_a_stand_in),
