@@ -334,6 +334,14 @@ void log_disks_perform(struct log_disks *disks, const struct effect *effect)
 	job = disk_job_new(disks, effect);
 	disk_job_take(job, effect);
 	job->error = log_disk_need(disks, effect->log, &log_disk);
+	/* Whether a killed daemon's I/O has ended cannot be found out: it counts as in flight (hazard A14).
+	 */
+	if (job->error && (effect->type == EFFECT_DEVICE_WAIT || effect->type == EFFECT_REPAIR_WAIT)) {
+		log_write(LOG_ERR, "the end of a former daemon's I/O cannot be waited for: %s",
+			  strerror(-job->error));
+		disk_job_free(&job->job);
+		return;
+	}
 	if (job->error) {
 		worker_hub_post(disks->hub, &job->job);
 		return;
