@@ -459,13 +459,14 @@ void world_log_release(struct world_log *log)
 
 	log->claimed = log->claim_known = false;
 	TAILQ_FOREACH (it, &log->participants, entry) {
-		if (!it->waiting_batch)
+		if (!it->waiting_batch && region_set_is_empty(&it->waiting))
 			continue;
 		if (CORE_MUTANT(GHOSTS_WAIT) && region_set_intersects(&it->waiting, &log->ghosts))
 			continue;
 		region_set_union_with(&it->marks, &it->waiting);
 		region_set_clear(&it->waiting);
-		it->batch = it->waiting_batch;
+		if (it->waiting_batch) /* without one they are of a former life of the daemon */
+			it->batch = it->waiting_batch;
 		it->waiting_batch = 0;
 	}
 }

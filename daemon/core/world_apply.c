@@ -541,8 +541,7 @@ static void memory_lost(struct world_log *log, struct participant *participant)
 {
 	for (unsigned i = 0; i < participant->instance_count; i++)
 		participant->instances[i].tainted = participant->instances[i].old = true;
-	region_set_union_with(&participant->marks, &participant->waiting);
-	region_set_clear(&participant->waiting);
+	/* What waits for the end of a copy goes on waiting for it, or the claim would seem not to be free. */
 	participant->batch = participant->waiting_batch = 0;
 	ghosts_all(log);
 }

@@ -167,10 +167,11 @@ struct sim_log {
 	unsigned copier[SIM_REGIONS];		     /* node that copies, 0: none */
 	unsigned device_writes[SIM_NODES + 1];	     /* under way */
 	unsigned excused;			     /* tables that may write unmarked (hazard A2) */
-	bool forgotten;				     /* a table without memory was told IN_SYNC 1 for all */
-	bool cold_core;				     /* core log: nosync may not be used any more */
-	uint64_t touched;			     /* regions, by bit, whose truth is out of date */
-	bool image_touched;			     /* so is that of the log device */
+	bool unwritten; /* the last of them has gone; what it wrote is not all dirty on the log device yet */
+	bool forgotten; /* a table without memory was told IN_SYNC 1 for all */
+	bool cold_core; /* core log: nosync may not be used any more */
+	uint64_t touched;   /* regions, by bit, whose truth is out of date */
+	bool image_touched; /* so is that of the log device */
 	struct truth truth;
 };
 

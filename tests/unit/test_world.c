@@ -333,6 +333,38 @@ static void test_speech_during_a_copy(void **state)
 	world_fini(&world);
 }
 
+/* A mark waits for a copy, and its daemon comes back without memory: it goes on waiting, and so do those of
+ * others. */
+static void test_memory_lost_during_a_copy(void **state)
+{
+	(void)state;
+	struct world world;
+	struct record ready;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+	struct participant *forgetful = participant_find(log, 2);
+
+	region_set_add(&log->ghosts, 3);
+	say(&world, 1, RECORD_CLAIM, 3, 4);
+	say(&world, 2, RECORD_MARK, 3, 4);
+	world_node_left(&world, 2, false);
+	world_node_joins(&world, 2, 20, 201);
+	record_init(&ready);
+	ready.type = RECORD_READY;
+	ready.flag = true;
+	world_apply(&world, 2, &ready);
+	record_fini(&ready);
+	assert_true(participant_tainted(forgetful));
+	assert_true(world_log_claim_free(log));
+	say(&world, 1, RECORD_MARK, 3, 4);
+	assert_true(region_set_is_empty(&participant_find(log, 1)->marks));
+	say(&world, 1, RECORD_RELEASE, 3, 4);
+	assert_true(region_set_contains(&participant_find(log, 1)->marks, 3));
+	assert_true(region_set_contains(&forgetful->marks, 3));
+	assert_int_equal(forgetful->batch, 0); /* its number was of a former life */
+	world_fini(&world);
+}
+
 /* A failed leg under what was in sync: all go on to be told so, and nothing is repaired until every instance
  * is younger (B9). Told again by the table that has to be reloaded, it makes nobody else older. */
 static void test_leg_failure(void **state)
@@ -947,6 +979,7 @@ int main(void)
 	    cmocka_unit_test(test_claim),
 	    cmocka_unit_test(test_claim_known),
 	    cmocka_unit_test(test_speech_during_a_copy),
+	    cmocka_unit_test(test_memory_lost_during_a_copy),
 	    cmocka_unit_test(test_leg_failure),
 	    cmocka_unit_test(test_copy_failure),
 	    cmocka_unit_test(test_reshape),
