@@ -61,6 +61,7 @@ struct instance {
 	bool resume_sent;
 	bool resume_heard; /* the RESUME came through the order: what the state says of the luid is of this
 			      table */
+	bool outrun;	   /* another reconnected behind it and was taken for the one that runs */
 	bool resume_cut; /* its suspend began before the RESUME came through the order: it runs for nobody */
 	bool refused;	 /* the RESUME came through the order and was not accepted */
 	bool tainted;	 /* came back from a reconnect that nothing is known of (hazards A2, A10) */

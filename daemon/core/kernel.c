@@ -442,11 +442,12 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 			suspend_begin(core, log, it);
 		} else if (it->state == INSTANCE_RESUMING) {
 			resume_cut(core, log, it);
+			it->outrun = true;
 		}
 	}
 	suspend_forget(log, instance);
 	instance->state = INSTANCE_RESUMING;
-	instance->resume_sent = instance->resume_heard = instance->resume_cut = false;
+	instance->resume_sent = instance->resume_heard = instance->resume_cut = instance->outrun = false;
 	instance->replaced_until_ns = 0;
 	recovery_work_end(core, log, instance);
 	if (CORE_MUTANT(HELD_RESUMED)) {
@@ -457,6 +458,17 @@ void resume_begin(struct core *core, struct log *log, struct instance *instance)
 		region_set_fini(&held);
 	}
 	log_poke(core, log);
+}
+
+/* A table that this daemon remembers is on its way to be resumed. */
+static bool log_remembered_resuming(const struct log *log)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->state == INSTANCE_RESUMING && !instance->tainted)
+			return true;
+	return false;
 }
 
 static void request_resume(struct core *core, struct log *log, struct instance *instance,
@@ -472,7 +484,7 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 	}
 	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3). Should one that nobody
 	 * remembers be the one that runs, it will ask what only that one may. */
-	if (reconnect && (!instance->tainted || log_resumed_instance(log))) {
+	if (reconnect && (!instance->tainted || log_resumed_instance(log) || log_remembered_resuming(log))) {
 		reply_plain(core, request, 0);
 		reconnect_close(core, log, instance, 1);
 		return;
@@ -500,6 +512,7 @@ static void request_postsuspend(struct core *core, struct log *log, struct insta
 		suspend_begin(core, log, instance);
 	else if (instance->state == INSTANCE_RESUMING)
 		resume_cut(core, log, instance);
+	instance->outrun = false;
 	if (instance->state == INSTANCE_SUSPENDING)
 		kernel_wait(core, log, request, 0);
 	else
@@ -635,6 +648,20 @@ void resume_unheard(struct core *core, struct log *log, struct instance *instanc
 	resume_begin(core, log, instance);
 }
 
+/* Of two tables that reconnected one was the former, which dm_swap_table() ends: the other one runs. */
+static void outrun_resume(struct core *core, struct log *log)
+{
+	struct instance *instance;
+
+	if (log_resumed_instance(log))
+		return;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->outrun) {
+			resume_begin(core, log, instance);
+			return;
+		}
+}
+
 static void request_known(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request)
 {
@@ -649,6 +676,7 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	switch (request->type) {
 	case ULOG_DTR:
 		instance_destroy(core, log, instance);
+		outrun_resume(core, log);
 		reply_plain(core, request, 0);
 		break;
 	case ULOG_PRESUSPEND: request_presuspend(core, log, instance, request); break;

@@ -258,6 +258,12 @@ static void test_two_tables_reconnect(void **state)
 	assert_int_equal(status->logs[0].members[0].resumed, 1);
 	core_status_free(status);
 	assert_answered(cluster, 1, small_region(cluster, 1, ULOG_MARK_REGION, 101, 1));
+	/* It was the former one, and goes: the other runs, asked or not. */
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].members[0].resumed, 1);
+	core_status_free(status);
+	assert_answered(cluster, 1, small_region(cluster, 1, ULOG_MARK_REGION, 100, 1));
 	cluster_free(cluster);
 }
 
