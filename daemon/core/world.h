@@ -97,6 +97,7 @@ struct world_log {
 	node_id_t recoverer;
 	bool claimed; /* the recoverer's daemon wants, or has, `claim` for repair */
 	region_t claim;
+	bool claim_void;    /* a table that may have written unmarked ran while it was copied, gone or not */
 	uint64_t claims;    /* made so far: the number of the one that is */
 	bool claim_known;   /* the writer has said that it knows it, free: without it nobody commits */
 	bool repair_barred; /* leg trouble (hazard B9): no repair until every instance is younger */

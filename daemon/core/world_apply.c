@@ -9,6 +9,7 @@
  * B10). */
 static void ghosts_all(struct world_log *log)
 {
+	log->claim_void = true;
 	region_set_add_range(&log->ghosts, 0, log->shape.region_count);
 	region_set_subtract(&log->ghosts, &log->unsynced);
 }
@@ -497,6 +498,7 @@ static void apply_claim(struct world_log *log, node_id_t sender, const struct re
 	if (log->recoverer == sender && !log->claimed && region_set_contains(&log->ghosts, record->region)) {
 		log->claimed = true;
 		log->claim = record->region;
+		log->claim_void = false;
 		log->claims++;
 	}
 }
@@ -513,7 +515,7 @@ static void apply_release(struct world_log *log, node_id_t sender, const struct 
 		return;
 	/* SET_REGION_SYNC(r, 0) of anybody ends the repair without success (hazard A12), and so does a table
 	 * that came back unknown while it was copied: it may have written unmarked. */
-	if (record->flag && !log->repair_barred && !world_log_tainted(log))
+	if (record->flag && !log->repair_barred && !log->claim_void && !world_log_tainted(log))
 		region_set_remove(&log->ghosts, record->region);
 	world_log_release(log);
 }

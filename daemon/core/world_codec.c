@@ -113,6 +113,7 @@ static void log_encode(struct bytes_writer *writer, const struct world_log *log)
 					 (log->mistrusted ? 64u : 0) | (log->claim_known ? 128u : 0)));
 	bytes_write_u32(writer, log->claimed ? log->claim : 0);
 	bytes_write_u64(writer, log->claims);
+	bytes_write_u8(writer, log->claim_void);
 	TAILQ_FOREACH (participant, &log->participants, entry)
 		count++;
 	bytes_write_u32(writer, count);
@@ -166,6 +167,7 @@ static int log_decode(struct bytes_reader *reader, struct world *world)
 	log->claim_known = flags & 128;
 	log->claim = bytes_read_u32(reader);
 	log->claims = bytes_read_u64(reader);
+	log->claim_void = bytes_read_u8(reader) != 0;
 	count = bytes_read_u32(reader);
 	if (reader->failed || phase > LOG_OPEN || count > FRAME_NODES_MAX ||
 	    (log->claimed && log->claim >= shape.region_count))

@@ -333,6 +333,37 @@ static void test_speech_during_a_copy(void **state)
 	world_fini(&world);
 }
 
+/* A table that came back unknown ran while a ghost was copied, and has gone before the copy ends: it may have
+ * written there, so the ghost stays. */
+static void test_tainted_during_a_copy(void **state)
+{
+	(void)state;
+	struct world world;
+	struct record record;
+	world_begin(&world);
+	struct world_log *log = open_disk_log(&world);
+
+	region_set_add(&log->ghosts, 3);
+	say(&world, 1, RECORD_CLAIM, 3, 4);
+	record_init(&record);
+	record.type = RECORD_RESUME;
+	record.luid = 0x3000;
+	record.shape = disk_shape;
+	record.flag = true;
+	strcpy(record.uuid, "LVM-abc");
+	world_apply(&world, 3, &record);
+	record_fini(&record);
+	assert_true(world_log_tainted(log));
+	say(&world, 3, RECORD_DESTROYED, 0, 0);
+	assert_false(world_log_tainted(log));
+	say(&world, 1, RECORD_RELEASE, 3, 4);
+	assert_true(region_set_contains(&log->ghosts, 3));
+	say(&world, 1, RECORD_CLAIM, 3, 4);
+	say(&world, 1, RECORD_RELEASE, 3, 4);
+	assert_false(region_set_contains(&log->ghosts, 3));
+	world_fini(&world);
+}
+
 /* A mark waits for a copy, and its daemon comes back without memory: it goes on waiting, and so do those of
  * others. */
 static void test_memory_lost_during_a_copy(void **state)
@@ -980,6 +1011,7 @@ int main(void)
 	    cmocka_unit_test(test_claim_known),
 	    cmocka_unit_test(test_speech_during_a_copy),
 	    cmocka_unit_test(test_memory_lost_during_a_copy),
+	    cmocka_unit_test(test_tainted_during_a_copy),
 	    cmocka_unit_test(test_leg_failure),
 	    cmocka_unit_test(test_copy_failure),
 	    cmocka_unit_test(test_reshape),
