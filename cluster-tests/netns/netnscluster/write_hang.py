@@ -4,6 +4,7 @@
 import errno
 import os
 import pathlib
+import tempfile
 
 from netnscluster.cluster import poll
 from netnscluster.lab import Skipped
@@ -18,7 +19,7 @@ class WriteHang:
     def __init__(self, pid, device):
         self.pid = pid
         self.device = device
-        self.group = CONTROLLER / f"mirrorlogd-test-{os.getpid()}-{pid}"
+        self.group = None
 
     @staticmethod
     def needed():
@@ -30,7 +31,8 @@ class WriteHang:
         (self.group / "blkio.throttle.write_bps_device").write_text(f"{self.device} {bytes_per_second}\n")
 
     def __enter__(self):
-        self.group.mkdir()
+        # Several tests may do so at once, each in a pid namespace of its own: no pid makes a name of its own.
+        self.group = pathlib.Path(tempfile.mkdtemp(prefix="mirrorlogd-test-", dir=CONTROLLER))
         try:
             self._limit(1)
             (self.group / "cgroup.procs").write_text(f"{self.pid}\n")
