@@ -348,8 +348,9 @@ struct instance *instance_find(const struct log *log, luid_t luid);
 struct instance *instance_find_any(struct core *core, luid_t luid, struct log **ret_log);
 struct instance *instance_add(struct core *core, struct log *log, luid_t luid);
 struct instance *log_resumed_instance(const struct log *log);
-bool log_table_live(const struct log *log);			 /* resumed, or a suspend is still at work */
-bool log_table_writes(const struct log *log);			 /* live, and may have I/O in flight */
+bool instance_live(const struct instance *instance); /* resumed, or its suspend is still at work */
+bool log_table_live(const struct log *log);	     /* resumed, or a suspend is still at work */
+bool log_table_writes(const struct log *log);	     /* live, and may have I/O in flight */
 bool log_active(const struct core *core, const struct log *log); /* ready, active, and the log is open */
 bool log_io_in_flight(const struct log *log);			 /* a write of the log device, or a copy */
 bool log_holds(const struct log *log, region_t region);

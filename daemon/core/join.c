@@ -163,9 +163,7 @@ static void speak_log(struct core *core, struct log *log)
 		speech.instances[speech.instance_count++] = (struct world_instance){
 		    .luid = instance->luid,
 		    .tainted = instance->tainted,
-		    .resumed = instance->state == INSTANCE_RESUMED ||
-			       instance->state == INSTANCE_PRESUSPENDED ||
-			       instance->state == INSTANCE_SUSPENDING,
+		    .resumed = instance_live(instance),
 		    .old = instance->old,
 		};
 		speech.recovering = speech.recovering || instance->has_work;

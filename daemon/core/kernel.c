@@ -265,12 +265,6 @@ static void flush_answer(struct core *core, struct log *log, struct waiting *wai
 		device_retry(core, log);
 }
 
-static bool instance_running(const struct instance *instance)
-{
-	return instance->state != INSTANCE_CONSTRUCTED && instance->state != INSTANCE_RESUMING &&
-	       instance->state != INSTANCE_SUSPENDED;
-}
-
 /* On a reconnect the CTR is answered only when the RESUME behind it can be at once (hazard A2). */
 static void reconnect_answer(struct core *core, struct log *log, struct waiting *waiting)
 {
@@ -315,16 +309,6 @@ void kernel_answer_waiting(struct core *core, struct log *log)
 /* --- life of a table
  * ------------------------------------------------------------------------------------------- */
 
-static bool log_table_known(const struct log *log)
-{
-	const struct instance *instance;
-
-	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->known)
-			return true;
-	return false;
-}
-
 static struct instance *ctr_new_instance(struct core *core, const struct ulog_request *request,
 					 const struct constructor *constructor)
 {
@@ -343,7 +327,7 @@ static struct instance *ctr_new_instance(struct core *core, const struct ulog_re
 	instance->constructor = *constructor;
 	/* The shape in use is that of the table resumed last: what this node knows, and would speak of, is of
 	 * that size. It changes when another is resumed. */
-	if (!log_table_known(log))
+	if (!log_known(log))
 		shape_of(constructor, &log->shape);
 	return instance;
 }
@@ -642,7 +626,7 @@ void resume_unheard(struct core *core, struct log *log, struct instance *instanc
 	core_log(core, LOG_NOTICE, "log %s: its table was resumed while nobody listened", log->uuid);
 	for (other = TAILQ_FIRST(&log->instances); other; other = next) {
 		next = TAILQ_NEXT(other, entry);
-		if (other != instance && (instance_running(other) || other->state == INSTANCE_SUSPENDED))
+		if (other != instance && (instance_live(other) || other->state == INSTANCE_SUSPENDED))
 			instance_destroy(core, log, other);
 	}
 	resume_begin(core, log, instance);
@@ -665,7 +649,7 @@ static void outrun_resume(struct core *core, struct log *log)
 static void request_known(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request)
 {
-	if (needs_resumed(request) && !instance_running(instance)) {
+	if (needs_resumed(request) && !instance_live(instance)) {
 		reply_unknown(core, request);
 		if (instance->state != INSTANCE_RESUMING)
 			resume_unheard(core, log, instance);
@@ -685,7 +669,7 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	case ULOG_GET_REGION_SIZE: reply_u64(core, request, instance->constructor.region_size_sectors); break;
 	case ULOG_GET_RESYNC_WORK: recovery_work(core, log, instance, request); break;
 	case ULOG_GET_SYNC_COUNT:
-		reply_u64(core, request, instance_running(instance) ? recovery_sync_count(core, log) : 0);
+		reply_u64(core, request, instance_live(instance) ? recovery_sync_count(core, log) : 0);
 		break;
 	case ULOG_STATUS_INFO:
 	case ULOG_STATUS_TABLE: request_status(core, log, instance, request); break;

@@ -217,7 +217,7 @@ struct instance *log_resumed_instance(const struct log *log)
 	return NULL;
 }
 
-static bool instance_live(const struct instance *instance)
+bool instance_live(const struct instance *instance)
 {
 	return instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
 	       instance->state == INSTANCE_SUSPENDING;

@@ -96,8 +96,7 @@ enum meta_flag {
 
 static void meta_instance_encode(struct bytes_writer *writer, const struct instance *instance)
 {
-	bool running = instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
-		       instance->state == INSTANCE_SUSPENDING;
+	bool running = instance_live(instance);
 	char text[CONSTRUCTOR_BYTES];
 
 	if (constructor_format(&instance->constructor, text, sizeof(text)) < 0)
