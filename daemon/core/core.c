@@ -119,9 +119,7 @@ void core_free(struct core *core)
 		next = TAILQ_NEXT(log, entry);
 		while (!TAILQ_EMPTY(&log->instances))
 			instance_destroy(core, log, TAILQ_FIRST(&log->instances));
-		log->device.state = DEVICE_CLOSED;
-		log->legs_busy = log->repairing = false; /* nobody will answer any more */
-		log_reap(core, log);
+		log_drop(core, log); /* whatever is under way: nobody will answer any more */
 	}
 	send_purge(core);
 	stream_drop_in(core);

@@ -338,6 +338,7 @@ struct log *log_by_handle(struct core *core, uint32_t handle);
 struct log *log_get(struct core *core, const char *uuid);
 void log_poke(struct core *core, struct log *log);
 void log_poke_all(struct core *core);
+void log_drop(struct core *core, struct log *log);
 void log_reap(struct core *core, struct log *log);		    /* drop it when nothing needs it */
 uint64_t node_incarnation(const struct core *core, node_id_t node); /* 0: none is admitted */
 /* Has a table of it been resumed: is there something to remember, and to speak of? */

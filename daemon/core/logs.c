@@ -121,6 +121,15 @@ static void log_free(struct core *core, struct log *log)
 	free(log);
 }
 
+void log_drop(struct core *core, struct log *log)
+{
+	if (log->device.state == DEVICE_IDLE)
+		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
+	stream_drop_device(core, log);
+	run_state_forget(core, log, 0);
+	log_free(core, log);
+}
+
 void log_reap(struct core *core, struct log *log)
 {
 	if (!TAILQ_EMPTY(&log->instances) || log->device.state == DEVICE_READING || log_io_in_flight(log) ||
@@ -129,11 +138,7 @@ void log_reap(struct core *core, struct log *log)
 	/* It may be spoken of with a write in flight, whose end is to be told when this node is ready. */
 	if (core->join == JOIN_SPEAKING)
 		return;
-	if (log->device.state == DEVICE_IDLE)
-		effect_add_log(core, EFFECT_DEVICE_CLOSE, log);
-	stream_drop_device(core, log);
-	run_state_forget(core, log, 0);
-	log_free(core, log);
+	log_drop(core, log);
 }
 
 bool log_known(const struct log *log)

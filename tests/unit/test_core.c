@@ -1226,6 +1226,23 @@ static void test_two_tables_go_under_a_device_write(void **state)
 	cluster_free(cluster);
 }
 
+/* A daemon that ends while it speaks, with a write in flight, keeps nothing: the sanitized run of this test
+ * sees what leaks. */
+static void test_end_in_the_middle_of_the_speech(void **state)
+{
+	(void)state;
+	for (unsigned delivered = 0; delivered < 8; delivered++) {
+		struct small_cluster *cluster = cluster_new(2);
+
+		activate(cluster, 1, 100, DISK_LOG);
+		activate(cluster, 2, 200, DISK_LOG);
+		cluster->ring_stays = cluster->hold = true;
+		small_replace(cluster, 1, true, false);
+		small_deliver(cluster, delivered);
+		cluster_free(cluster);
+	}
+}
+
 /* A table of another size is loaded, and waits to be resumed, when the only daemon starts again: what it
  * speaks of is the size that was in use, so that what the mirror grows by is out of sync. */
 static void test_restart_before_a_mirror_grows(void **state)
@@ -1535,6 +1552,7 @@ int main(void)
 	    cmocka_unit_test(test_restart_after_a_mirror_shrank),
 	    cmocka_unit_test(test_killed_daemon_that_cannot_end),
 	    cmocka_unit_test(test_write_ends_behind_the_speech),
+	    cmocka_unit_test(test_end_in_the_middle_of_the_speech),
 	    cmocka_unit_test(test_two_tables_go_under_a_device_write),
 	    cmocka_unit_test(test_restart_before_a_mirror_grows),
 	    cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
