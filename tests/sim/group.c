@@ -386,9 +386,21 @@ static const char *nodes_text(uint32_t nodes, char text[64])
 	return text;
 }
 
+/* Those who come from that ring together. One whose corosync was restarted is a stranger: it has no ring. */
+static uint32_t coming_from(const struct sim *sim, const struct ring_model *ring, uint32_t nodes)
+{
+	uint32_t from = 0;
+
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		if ((nodes & bit(node)) && sim->nodes[node].ring == ring)
+			from |= bit(node);
+	return from;
+}
+
 static void ring_form(struct sim *sim, uint32_t nodes)
 {
 	char text[64] = "";
+	uint32_t together_of[SIM_NODES + 1];
 	struct ring_model *olds[SIM_NODES], *fresh;
 	uint32_t daemons = 0, before = 0;
 	unsigned old_count = 0;
@@ -404,23 +416,25 @@ static void ring_form(struct sim *sim, uint32_t nodes)
 		if (known)
 			continue;
 		olds[old_count++] = old;
-		ring_flush(sim, old, old->nodes & nodes);
+		ring_flush(sim, old, coming_from(sim, old, nodes));
 	}
 	for (unsigned i = 0; i < old_count; i++)
 		before |= olds[i]->nodes;
 	for (unsigned node = 1; node <= sim->node_count; node++)
 		if ((nodes & bit(node)) && (sim->nodes[node].group & bit(node)))
 			daemons |= bit(node);
+	for (unsigned node = 1; node <= sim->node_count; node++)
+		together_of[node] =
+		    sim->nodes[node].ring ? coming_from(sim, sim->nodes[node].ring, nodes) : bit(node);
 	fresh = ring_new(sim, nodes);
 	for (unsigned node = 1; node <= sim->node_count; node++) {
 		struct sim_node *self = &sim->nodes[node];
 
 		if (!(nodes & bit(node)))
 			continue;
-		uint32_t together = self->ring ? self->ring->nodes & nodes : bit(node);
-		uint32_t left = self->group & ~together, joined;
+		uint32_t left = self->group & ~together_of[node], joined;
 
-		self->group &= together;
+		self->group &= together_of[node];
 		self->ring = fresh;
 		self->deaf = false;
 		self->item_channel_ns = 0;
