@@ -613,9 +613,12 @@ void group_watches_check(struct sim *sim)
 			continue;
 		for (unsigned i = 0; i < self->watch_count;) {
 			const struct sim_node *target = &sim->nodes[self->watches[i].node];
-			/* Of a node that nobody knows a boot of: is its lock free? */
-			uint64_t holder =
-			    self->watches[i].boot_id ? self->watches[i].boot_id : target->lock_boot;
+			/* Of a node that nobody knows a boot of: is its lock free? That of a former boot is.
+			 */
+			uint64_t holder = target->lock_boot == target->boot_id ? target->lock_boot : 0;
+
+			if (self->watches[i].boot_id)
+				holder = self->watches[i].boot_id;
 			if (!self->watches[i].boot_id && sim->options.mutant == MUTANT_LOCK_UNASKED)
 				holder = 0;
 			/* The lockspace of this part grants nothing of a node that is cut off until it is
