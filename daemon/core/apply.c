@@ -174,11 +174,15 @@ static void record_clip(const struct core *core, struct record *record)
 }
 
 /* The last table that the state knew of this node may go before the next is resumed (RESUME waits, or was
- * lost): the marks went with it. */
+ * lost): the marks went with it, and the roles. When nobody else had a table the log went too: what was said
+ * of it and comes behind that, maybe in one frame with the next RESUME, names a log that is not there.
+ */
 static void note_own_destroyed(struct core *core, struct log *log)
 {
-	if (log && core->join == JOIN_READY && !log_self(core, log))
-		marks_unlearn(log);
+	if (!log || core->join != JOIN_READY || log_self(core, log))
+		return;
+	marks_unlearn(log);
+	join_unlearn_sent(log);
 }
 
 static void apply_record(struct core *core, node_id_t node, struct record *record)

@@ -452,6 +452,7 @@ bool view_has(const struct core *core, node_id_t node);
 
 /* join.c: checkpoint in and out, speeches. */
 bool join_io_in_flight(const struct core *core);
+void join_unlearn_sent(struct log *log);
 void join_reset(struct core *core);
 void join_start_loading(struct core *core);
 void join_start_speaking(struct core *core);

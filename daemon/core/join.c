@@ -16,6 +16,17 @@ static void backlog_drop(struct core *core)
 	core->backlog_bytes = 0;
 }
 
+/* Nothing that is under way is waited for: it was said of a log that is gone, or in a role that is. */
+void join_unlearn_sent(struct log *log)
+{
+	log->claim_sent = false;
+	log->claim_known_sent = false;
+	log->release_sent = false;
+	log->write_end_sent = false;
+	log->repair_retry_ns = UINT64_MAX;
+	log->device.failed = false; /* was told to nobody, or belongs to a role that is given anew */
+}
+
 /* What the former state said is not true any more, or was never heard by others. Each mark of this node is
  * kept in the log's own sets; it becomes part of the next speech. */
 static void log_unlearn(struct log *log)
@@ -33,13 +44,8 @@ static void log_unlearn(struct log *log)
 	region_set_clear(&log->want_sent);
 	region_set_clear(&log->wanted);
 	log->was_recoverer = false;
-	log->claim_sent = false;
-	log->claim_known_sent = false;
-	log->release_sent = false;
-	log->write_end_sent = false;
-	log->repair_retry_ns = UINT64_MAX;
+	join_unlearn_sent(log);
 	log->device.merged = false;
-	log->device.failed = false; /* was told to nobody, or belongs to a role that is given anew */
 	log->device.stale = log->device.state == DEVICE_READING;
 	region_set_union_with(&log->fail_pending, &log->fail_in_flight);
 	region_set_clear(&log->fail_in_flight);

@@ -883,6 +883,51 @@ static void test_last_table_takes_the_marks_along(void **state)
 	cluster_free(cluster);
 }
 
+static void die_with_mark(struct small_cluster *cluster, node_id_t node, luid_t luid, region_t region)
+{
+	small_region(cluster, node, ULOG_MARK_REGION, luid, region);
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_FLUSH, luid, NULL, 0));
+	small_leave(cluster, node, true);
+	small_settle(cluster);
+}
+
+/* The last table goes with a claim, and what gives that back comes behind the end of the log, in one frame
+ * with the next table's RESUME: ghosts of that one's log are repaired. */
+static void test_last_table_takes_the_claim_along(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+	uint32_t resume;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 2; node++)
+		activate(cluster, node, node * 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_control(cluster, 1, CONTROL_REPAIR_PAUSE, 0, NULL);
+	die_with_mark(cluster, 2, 200, 9);
+	cluster->hold = true;
+	small_control(cluster, 1, CONTROL_REPAIR_RESUME, 0, NULL);
+	small_quorum(cluster, false);
+	cluster->hold = false;
+	small_settle(cluster); /* the claim comes without quorum: nothing is copied */
+	small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	resume = small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	assert_waits(cluster, 1, resume);
+	small_quorum(cluster, true);
+	assert_answered(cluster, 1, resume);
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	recover_all(cluster, 1, 101);
+	small_join(cluster, 2, 21);
+	small_settle(cluster);
+	activate(cluster, 2, 201, DISK_LOG);
+	die_with_mark(cluster, 2, 201, 5);
+	small_advance(cluster, 5000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	assert_true(device_clean(cluster, 5));
+	cluster_free(cluster);
+}
+
 /* A write waits for a region, the recoverer goes: the next one is asked too. */
 static void test_next_recoverer_is_asked_again(void **state)
 {
@@ -1069,6 +1114,33 @@ static void test_table_goes_under_a_device_write(void **state)
 	small_io_end(cluster, 1);
 	assert_int_equal(writer_of(cluster, 2), 2);
 	assert_false(device_clean(cluster, 3));
+	cluster_free(cluster);
+}
+
+/* The last table goes under a write of the log device, which fails: the next table's log has a writer all the
+ * same. */
+static void test_last_table_takes_the_failed_write_along(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t resume;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	cluster->nodes[1].slow = cluster->nodes[1].device_broken = true;
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 3);
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	cluster->nodes[1].device_broken = false;
+	small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	resume = small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	assert_waits(cluster, 1, resume);
+	small_io_end(cluster, 1);
+	assert_answered(cluster, 1, resume);
+	assert_int_equal(writer_of(cluster, 1), 1);
+	small_region(cluster, 1, ULOG_MARK_REGION, 101, 5);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
+	assert_false(device_clean(cluster, 5));
 	cluster_free(cluster);
 }
 
@@ -1540,6 +1612,7 @@ int main(void)
 	    cmocka_unit_test(test_suspend_flushes_what_is_held),
 	    cmocka_unit_test(test_copied_is_told_before_the_suspend),
 	    cmocka_unit_test(test_last_table_takes_the_marks_along),
+	    cmocka_unit_test(test_last_table_takes_the_claim_along),
 	    cmocka_unit_test(test_next_recoverer_is_asked_again),
 	    cmocka_unit_test(test_adopted_mark_is_not_committed),
 	    cmocka_unit_test(test_one_leg_waits_for_the_log_device),
@@ -1547,6 +1620,7 @@ int main(void)
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
 	    cmocka_unit_test(test_inactive_table_that_went_unheard),
 	    cmocka_unit_test(test_table_goes_under_a_device_write),
+	    cmocka_unit_test(test_last_table_takes_the_failed_write_along),
 	    cmocka_unit_test(test_table_goes_under_a_repair),
 	    cmocka_unit_test(test_next_table_has_its_own_devices),
 	    cmocka_unit_test(test_restart_after_a_mirror_shrank),
