@@ -16,9 +16,13 @@ static void backlog_drop(struct core *core)
 	core->backlog_bytes = 0;
 }
 
-/* Nothing that is under way is waited for: it was said of a log that is gone, or in a role that is. */
+/* Nothing that is under way is waited for: it was said of a log that is gone, or in a role that is. What was
+ * copied and not told yet counts for nothing: others may have written there since. */
 void join_unlearn_sent(struct log *log)
 {
+	region_set_clear(&log->copied);
+	region_set_clear(&log->copied_flushing);
+	region_set_clear(&log->copied_ready);
 	log->claim_sent = false;
 	log->claim_known_sent = false;
 	log->release_sent = false;
@@ -36,9 +40,6 @@ static void log_unlearn(struct log *log)
 	marks_unlearn(log);
 	/* Copied but not told: the speech says IN_SYNC 1, so these become ghosts and are compared once more.
 	 */
-	region_set_clear(&log->copied);
-	region_set_clear(&log->copied_flushing);
-	region_set_clear(&log->copied_ready);
 	log->copied_due_ns = UINT64_MAX;
 	region_set_union_with(&log->want_pending, &log->want_sent);
 	region_set_clear(&log->want_sent);
