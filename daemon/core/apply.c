@@ -156,9 +156,12 @@ static void note(struct core *core, struct log *log, const struct world_log *wor
 		if (sender == core->config.node)
 			log->device.failed = false;
 		break;
+	case RECORD_FAILED:
+		log->failures_batch = 0;
+		device_recheck(core, log);
+		break;
 	case RECORD_DESTROYED:
-	case RECORD_DOUBT:
-	case RECORD_FAILED: device_recheck(core, log); break;
+	case RECORD_DOUBT: device_recheck(core, log); break;
 	default: break;
 	}
 }

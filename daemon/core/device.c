@@ -114,11 +114,6 @@ static void device_give_up(struct core *core, struct log *log, const char *what,
 	log->device.state = DEVICE_IDLE;
 	device_close(core, log);
 	log->device.failed = true;
-	if (log_world(core, log) && log_world(core, log)->phase == LOG_LOADING)
-		core_log(
-		    core, LOG_ERR,
-		    "log %s: begins without it, all out of sync: replace the device, what it holds is old",
-		    log->uuid);
 	send_add(core, RECORD_WRITER_FAILED, log->uuid);
 }
 

@@ -153,6 +153,7 @@ struct log {
 	struct region_set doubted; /* marked when a flush of the legs failed, DOUBT is to be sent */
 	uint64_t linger_due_ns;	   /* UINT64_MAX: nothing lingers */
 	uint64_t batch_sent, batch_committed;
+	uint64_t failures_batch; /* behind it the log device has what failed as dirty; 0: not asked for */
 	struct region_set fail_pending;	  /* FAILED for the next frame */
 	struct region_set fail_in_flight; /* FAILED in the frame under way */
 
@@ -253,6 +254,16 @@ struct member {
 	struct record_hello hello;
 };
 
+/* A table of the host, by its log. */
+struct remembered_table {
+	char uuid[LOG_UUID_BYTES];
+	bool unknown; /* it runs, and has not introduced itself to this daemon, which has no memory of it */
+	luid_t ended; /* a DTR that came while it was: the cluster was told, the next copy is answered */
+};
+
+/* Stands in the order for a table whose luid nobody has heard. The kernel's are addresses. */
+#define LUID_UNKNOWN ((luid_t)0)
+
 struct core {
 	struct core_config config;
 	uint64_t now_ns;
@@ -314,7 +325,7 @@ struct core {
 	bool known_due; /* a member of some log waits to hear that this node knows of it */
 	bool repair_paused;
 	uint64_t repair_rate;
-	char (*tables)[LOG_UUID_BYTES]; /* logs that had a table when device-mapper was last asked */
+	struct remembered_table *tables; /* what there was when device-mapper was last asked */
 	size_t table_count;
 	bool tables_known;
 
@@ -489,6 +500,9 @@ void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id);
 void run_state_restore(struct core *core, const struct run_log *run_log);
 void run_state_disown(struct core *core); /* this node is ready: the cluster may know tables that are gone */
 void run_state_disown_others(struct core *core, struct log *log, const struct participant *self);
+/* The table of that log which runs here, and is not known; or NULL. */
+struct remembered_table *run_state_unknown(struct core *core, const char *uuid);
+void run_state_introduced(struct core *core, const char *uuid);
 void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns);
 void run_state_meta(struct core *core, struct log *log);
 void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,

@@ -45,6 +45,7 @@ static void log_unlearn(struct log *log)
 	region_set_clear(&log->want_sent);
 	region_set_clear(&log->wanted);
 	log->was_recoverer = false;
+	log->failures_batch = 0;
 	join_unlearn_sent(log);
 	log->device.merged = false;
 	log->device.stale = log->device.state == DEVICE_READING;

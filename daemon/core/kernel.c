@@ -209,6 +209,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 			log->pending_due = true;
 		}
 		run_state_disown_others(core, log, self);
+		run_state_introduced(core, log->uuid);
 		log->mirror_due = true;
 		run_state_mirror(core, log);
 		run_state_meta(core, log);
@@ -232,20 +233,42 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 	}
 }
 
+/* Say of a table what its reconnect would have said: it may have written unmarked (hazards A2, A7). */
+static struct record *tainted_send(struct core *core, const char *uuid, luid_t luid,
+				   const struct log_shape *shape)
+{
+	struct record *record = send_add(core, RECORD_RESUME, uuid);
+
+	if (!record)
+		return NULL;
+	memcpy(record->uuid, uuid, strnlen(uuid, sizeof(record->uuid) - 1) + 1);
+	record->luid = luid;
+	record->shape = *shape;
+	record->flag = true;
+	return record;
+}
+
 static void resume_send(struct core *core, struct log *log, struct instance *instance)
 {
+	struct log_shape shape;
 	struct record *record;
 
 	if (instance->resume_sent || core->join != JOIN_READY || !core->active)
 		return;
 	if (core->config.fencing == FENCING_DLM && !core->fence_held)
 		return;
+	shape_of(&instance->constructor, &shape);
+	/* The table that ran before never asked this daemon anything. It is gone when the next one's RESUME
+	 * is heard (run_state_disown_others()). */
+	if (!instance->known && !instance->tainted && run_state_unknown(core, log->uuid) &&
+	    !tainted_send(core, log->uuid, LUID_UNKNOWN, &shape))
+		return;
 	record = send_add(core, RECORD_RESUME, log->uuid);
 	if (!record)
 		return;
 	memcpy(record->uuid, log->uuid, sizeof(record->uuid));
 	record->luid = instance->luid;
-	shape_of(&instance->constructor, &record->shape);
+	record->shape = shape;
 	record->flag = instance->tainted;
 	instance->resume_sent = true;
 	instance->resume_heard = instance->refused = false;
@@ -353,6 +376,7 @@ static void ctr_reconnect(struct core *core, struct log *log, struct instance *i
 		}
 		/* A table this daemon has no memory of may have written anything (hazard A10). */
 		instance->tainted = true;
+		run_state_introduced(core, request->uuid);
 		log = log_find(core, request->uuid);
 		core_log(core, LOG_WARNING,
 			 "log %s: a table that is not remembered reconnects: all of it stays dirty until it "
@@ -687,20 +711,29 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	}
 }
 
-/* This daemon lost its memory of the table, the cluster may not have (hazard A10). */
+/* This daemon lost its memory of the table, the cluster may not have (hazard A10). And it may have written
+ * unmarked without a word to this daemon: the cluster hears of that first, and this answer waits for the
+ * kernel's next copy, in 15 s. */
 static void request_dtr_unknown(struct core *core, const struct ulog_request *request)
 {
 	const struct world_log *world =
 	    core->join == JOIN_READY ? world_log_find(&core->world, request->uuid) : NULL;
 	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
+	struct remembered_table *table = world ? run_state_unknown(core, request->uuid) : NULL;
+	bool known = self && participant_instance(self, request->luid);
+	bool speak = table && !known && table->ended != request->luid && send_has_room(core);
 	struct record *record;
 
-	if (self && participant_instance(self, request->luid) && send_has_room(core)) {
+	speak = speak && tainted_send(core, request->uuid, request->luid, &world->shape);
+	if (speak || (known && send_has_room(core))) {
 		record = send_add(core, RECORD_DESTROYED, request->uuid);
 		if (record)
 			record->luid = request->luid;
 	}
-	reply_plain(core, request, 0);
+	if (speak)
+		table->ended = request->luid;
+	else
+		reply_plain(core, request, 0);
 }
 
 void kernel_request(struct core *core, const struct ulog_request *request)

@@ -159,16 +159,28 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 /* Nobody copies a failed region before every table is younger than the failure. A table that is not, and has
  * to be reloaded anyway, gets its writes through: they land on its first leg alone, as with a log of the
  * kernel's own. What waits would keep it from being suspended. A younger table writes when the region is
- * recovered. A log device that nobody could read or write does not have the region dirty: then all wait for
- * it. */
+ * recovered. */
 static bool let_through(const struct core *core, const struct world_log *world,
 			const struct instance *instance, region_t region)
 {
 	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
 	const struct world_instance *known = self ? participant_instance(self, instance->luid) : NULL;
 
-	return core->active && known && known->old && region_set_contains(&world->failed, region) &&
-	       (!world->shape.disk || world->writer_loaded);
+	return core->active && known && known->old && region_set_contains(&world->failed, region);
+}
+
+/* The log device has what failed as dirty when its writer has committed a batch that was made after this node
+ * heard of it: a device that could not be read or written may have it clean (hazard B6). */
+static bool failures_durable(struct core *core, struct log *log)
+{
+	if (!log->shape.disk)
+		return true;
+	if (!log->failures_batch) {
+		log->failures_batch = log->batch_sent + 1;
+		log->pending_due = true;
+		log_poke(core, log);
+	}
+	return log->batch_committed >= log->failures_batch;
 }
 
 void recovery_remote(struct core *core, struct log *log, struct instance *instance,
@@ -181,7 +193,7 @@ void recovery_remote(struct core *core, struct log *log, struct instance *instan
 	uint8_t data[16];
 
 	if (recovering && let_through(core, world, instance, region))
-		recovering = false;
+		recovering = !failures_durable(core, log);
 	/* No hint passes a region that is not in sync (hazard A3). */
 	if (region_set_first(&log->unsynced, &first))
 		hint = first;

@@ -277,20 +277,52 @@ static void table_resume(struct core *core, struct log *log, bool loaded)
 	resume_unheard(core, log, instance);
 }
 
+/* Does it run without a word to this daemon? */
+static bool table_is_unknown(struct core *core, const struct table *table)
+{
+	const struct log *log = log_find(core, table->uuid);
+	const struct instance *instance;
+
+	if (!table->live)
+		return false;
+	if (log)
+		TAILQ_FOREACH (instance, &log->instances, entry)
+			if (instance->known || instance->tainted)
+				return false;
+	return true;
+}
+
 static void tables_remember(struct core *core, const struct table *tables, size_t count)
 {
 	free(core->tables);
 	core->tables = calloc(count ? count : 1, sizeof(*core->tables));
 	core->tables_known = core->tables != NULL;
 	core->table_count = core->tables_known ? count : 0;
+	for (size_t i = 0; i < core->table_count; i++) {
+		strncpy(core->tables[i].uuid, tables[i].uuid, LOG_UUID_BYTES - 1);
+		core->tables[i].unknown = table_is_unknown(core, &tables[i]);
+	}
+}
+
+struct remembered_table *run_state_unknown(struct core *core, const char *uuid)
+{
 	for (size_t i = 0; i < core->table_count; i++)
-		strncpy(core->tables[i], tables[i].uuid, LOG_UUID_BYTES - 1);
+		if (core->tables[i].unknown && !strcmp(core->tables[i].uuid, uuid))
+			return &core->tables[i];
+	return NULL;
+}
+
+void run_state_introduced(struct core *core, const char *uuid)
+{
+	for (size_t i = 0; i < core->table_count; i++)
+		if (!strcmp(core->tables[i].uuid, uuid))
+			core->tables[i].unknown = false;
 }
 
 static bool table_remembered(const struct core *core, const char *uuid)
 {
 	for (size_t i = 0; i < core->table_count; i++)
-		if (!strcmp(core->tables[i], uuid))
+		if (!strcmp(core->tables[i].uuid, uuid))
 			return true;
 	return false;
 }

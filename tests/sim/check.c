@@ -95,7 +95,7 @@ static void no_lost_dirt(struct sim *sim, unsigned number)
 	for (unsigned node = 1; dirt && node <= sim->node_count; node++)
 		if ((clean = truth_member_clean(sim, node, number, dirt)))
 			dirt_lost(sim, log, clean, "at node ", node);
-	if (dirt & log->truth.clean && !log->unwritten && !log->blind)
+	if (dirt & log->truth.clean && !log->unwritten)
 		dirt_lost(sim, log, dirt & log->truth.clean, "on the log device", 0);
 }
 
@@ -226,7 +226,7 @@ static void guarantee_6_one_writer(struct sim *sim)
 }
 
 /* A clean bit on the log device is true after a power cut. A table that may write unmarked excuses its log
- * (hazard A2), and so does a device that could not be read when the log began (B6). */
+ * (hazard A2). */
 static void guarantee_7_clean_is_durable(struct sim *sim)
 {
 	for (unsigned i = 0; i < sim->log_count; i++) {
@@ -234,7 +234,7 @@ static void guarantee_7_clean_is_durable(struct sim *sim)
 		uint64_t lost = log->truth.cached & log->truth.clean;
 		unsigned region, node, leg = 0;
 
-		if (!lost || log->excused || log->blind)
+		if (!lost || log->excused)
 			continue;
 		region = (unsigned)__builtin_ctzll(lost);
 		node = truth_legs_cached(log, region, &leg);

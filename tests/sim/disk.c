@@ -383,8 +383,6 @@ static void device_read_done(struct sim *sim, struct sim_event *event)
 	input->event.io.log = (uint32_t)event->b;
 	input->event.io.token = event->c;
 	input->event.io.error = device_io_fails(sim, event) ? -EIO : 0;
-	if (input->event.io.error)
-		observe_device_unread(sim, event->node, (unsigned)event->a);
 	input->event.io.size = event->d;
 	input->event.io.block_bytes = sim->options.seed & 4 ? 512 : 4096;
 	input->bytes = malloc(SIM_IMAGE);
@@ -418,7 +416,6 @@ static void device_write_land(struct sim *sim, const struct sim_event *event, bo
 				sectors_write(log, offset + done, event->bytes + at + done, SECTOR);
 		at += size;
 	}
-	log->blind = log->blind && torn;
 }
 
 /* `type`: SIM_DEVICE_WRITE or SIM_REPAIR. */

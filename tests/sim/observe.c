@@ -54,16 +54,6 @@ void observe_copy(struct sim *sim, unsigned node, unsigned log, unsigned region)
 }
 
 /* Before the write is counted. */
-/* The log begins without its device, all dirty; kernels write out-of-sync regions without asking (hazard B6).
- */
-void observe_device_unread(struct sim *sim, unsigned node, unsigned log)
-{
-	const struct core *core = sim->nodes[node].core;
-	const struct world_log *world = core ? world_log_find(&core->world, sim->logs[log].uuid) : NULL;
-
-	sim->logs[log].blind = sim->logs[log].blind || (world && world->phase == LOG_LOADING);
-}
-
 void observe_device_write(struct sim *sim, unsigned node, unsigned log)
 {
 	struct deed *deed = deed_add(sim, DEED_DEVICE_WRITE, node, log);

@@ -168,10 +168,8 @@ struct sim_log {
 	unsigned device_writes[SIM_NODES + 1];	     /* under way */
 	unsigned excused;			     /* tables that may write unmarked (hazard A2) */
 	bool unwritten; /* the last of them has gone; what it wrote is not all dirty on the log device yet */
-	bool blind; /* begun without its log device, which could not be read: what that says is of a former
-		       life */
-	bool forgotten;	    /* a table without memory was told IN_SYNC 1 for all */
-	bool cold_core;	    /* core log: nosync may not be used any more */
+	bool forgotten; /* a table without memory was told IN_SYNC 1 for all */
+	bool cold_core; /* core log: nosync may not be used any more */
 	uint64_t touched;   /* regions, by bit, whose truth is out of date */
 	bool image_touched; /* so is that of the log device */
 	struct truth truth;
@@ -526,7 +524,6 @@ int fault_parse(const char *list, uint32_t *ret_mask);
 /* observe.c: what a step did */
 void observe_leg_write(struct sim *sim, unsigned node, unsigned log, unsigned region);
 void observe_copy(struct sim *sim, unsigned node, unsigned log, unsigned region);
-void observe_device_unread(struct sim *sim, unsigned node, unsigned log);
 void observe_device_write(struct sim *sim, unsigned node, unsigned log);
 void observe_wrong_read(struct sim *sim, unsigned node, unsigned log, unsigned region, unsigned block,
 			uint64_t value);

@@ -57,6 +57,13 @@ static uint64_t ask(struct small_cluster *cluster, node_id_t node, enum ulog_typ
 	return small_reply_u64(cluster, node, small_region(cluster, node, type, luid, region), 0);
 }
 
+/* A write to a region that failed goes on when that is durable: the kernel asks again until then. */
+static void let_through(struct small_cluster *cluster, node_id_t node, luid_t luid, uint64_t region)
+{
+	ask(cluster, node, ULOG_IS_REMOTE_RECOVERING, luid, region);
+	assert_int_equal(ask(cluster, node, ULOG_IS_REMOTE_RECOVERING, luid, region), 0);
+}
+
 static uint64_t count_of(struct small_cluster *cluster, node_id_t node, luid_t luid)
 {
 	return small_reply_u64(cluster, node,
@@ -388,7 +395,7 @@ static void test_failed_rescue_is_not_repeated(void **state)
 	assert_int_equal(cluster->nodes[1].repairs, 1);
 	cluster->hold = false;
 	small_settle(cluster);
-	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 5), 0);
+	let_through(cluster, 1, 100, 5);
 	assert_int_equal(cluster->nodes[1].repairs, 1);
 	cluster_free(cluster);
 }
@@ -755,7 +762,7 @@ static void test_failed_copy_waits_for_the_reload(void **state)
 	for (node_id_t node = 1; node <= 2; node++) {
 		assert_int_equal(count_of(cluster, node, node * 100), REGIONS - 1);
 		assert_int_equal(ask(cluster, node, ULOG_IN_SYNC, node * 100, region), 0);
-		assert_int_equal(ask(cluster, node, ULOG_IS_REMOTE_RECOVERING, node * 100, region), 0);
+		let_through(cluster, node, node * 100, region);
 	}
 	reload(cluster, 1, 100, 101);
 	assert_answered(
@@ -1001,6 +1008,85 @@ static void test_one_leg_waits_for_the_log_device(void **state)
 	ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 0);
 	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 0), 0);
 	assert_false(device_clean(cluster, 0));
+	cluster_free(cluster);
+}
+
+/* Nor while the first node that can write the device is still at it (seed 7021941). */
+static void test_one_leg_waits_for_the_first_write(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	cluster->nodes[1].device_broken = true;
+	activate(cluster, 1, 100, DISK_LOG);
+	small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+	assert_int_equal(error_of(cluster, 1, set_sync(cluster, 1, 100, 0, 0)), -EIO);
+	cluster->nodes[2].slow = true;
+	activate(cluster, 2, 200, DISK_LOG);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 0), 1);
+		small_advance(cluster, 1000000000);
+	}
+	small_io_end(cluster, 2);
+	small_io_end(cluster, 2);
+	small_settle(cluster);
+	let_through(cluster, 1, 100, 0);
+	assert_false(device_clean(cluster, 0));
+	cluster_free(cluster);
+}
+
+/* A table runs that never says a word: the run directory is lost, nobody else had the log, and its kernel
+ * asks nothing of regions whose flush failed (hazard A7, seed 6097184). It wrote its first leg there. */
+static struct small_cluster *cluster_with_unknown_table(void)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = cluster_new(2);
+
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	small_leave(cluster, 1, false);
+	small_settle(cluster);
+	cluster->memory_lost = true;
+	small_join(cluster, 1, 10);
+	small_settle(cluster);
+	small_tables(cluster, 1, &table, 1);
+	activate(cluster, 2, 200, DISK_LOG);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	return cluster;
+}
+
+/* It is replaced by another: all is repaired. */
+static void test_unknown_table_is_replaced(void **state)
+{
+	struct small_cluster *cluster = cluster_with_unknown_table();
+
+	(void)state;
+	cluster->nodes[2].legs_broken = true;
+	activate(cluster, 1, 101, DISK_LOG);
+	assert_int_equal(count_of(cluster, 2, 200), 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	cluster->nodes[2].legs_broken = false;
+	small_advance(cluster, 60000000000);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	reload(cluster, 1, 101, 102);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	cluster_free(cluster);
+}
+
+/* It is removed: it is gone when the cluster has heard of it. */
+static void test_unknown_table_is_removed(void **state)
+{
+	struct small_cluster *cluster = cluster_with_unknown_table();
+
+	(void)state;
+	cluster->nodes[2].legs_broken = true;
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	assert_int_equal(count_of(cluster, 2, 200), 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	cluster->nodes[2].legs_broken = false;
+	small_advance(cluster, 60000000000);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
 	cluster_free(cluster);
 }
 
@@ -1616,6 +1702,9 @@ int main(void)
 	    cmocka_unit_test(test_next_recoverer_is_asked_again),
 	    cmocka_unit_test(test_adopted_mark_is_not_committed),
 	    cmocka_unit_test(test_one_leg_waits_for_the_log_device),
+	    cmocka_unit_test(test_one_leg_waits_for_the_first_write),
+	    cmocka_unit_test(test_unknown_table_is_replaced),
+	    cmocka_unit_test(test_unknown_table_is_removed),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
 	    cmocka_unit_test(test_inactive_table_that_went_unheard),
