@@ -285,7 +285,7 @@ static void repair_step(struct sim *sim, const struct sim_event *event)
 	unsigned log_number = event->a & 0xff, region = (event->a >> 8) & 0xffffff,
 		 block = (unsigned)(event->a >> 32);
 	struct sim_log *log = &sim->logs[log_number];
-
+	struct block *from = &log->legs[0][region][block];
 	bool former = event->d != sim->nodes[event->node].daemon_generation;
 
 	if (disk_leg_broken(sim, event->node, log_number)) {
@@ -299,14 +299,17 @@ static void repair_step(struct sim *sim, const struct sim_event *event)
 		return;
 	}
 	for (unsigned leg = 1; leg < SIM_LEGS; leg++) {
-		block_write(log, leg, region, block, log->legs[0][region][block].visible, event->node);
+		block_write(log, leg, region, block, from->visible, event->node);
 		if (sim->options.mutant == MUTANT_REPAIR_UNFLUSHED)
 			continue;
 		log->legs[leg][region][block].durable = log->legs[leg][region][block].visible;
 		log->legs[leg][region][block].cached_by = 0;
 	}
-	log->legs[0][region][block].durable = log->legs[0][region][block].visible;
-	log->legs[0][region][block].cached_by = 0;
+	/* What is copied may be in the cache of another's path: this flush does not reach it (hazard B7). */
+	if (from->cached_by == event->node) {
+		from->durable = from->visible;
+		from->cached_by = 0;
+	}
 	/* Killed meanwhile: what was in flight has landed, and that is all. */
 	if (former) {
 		log->copier[region] = 0;
@@ -591,6 +594,16 @@ void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 		disk_io_start(sim, event, sim_latency(sim, 300 * US));
 }
 
+static void legs_flush(struct sim *sim, unsigned node, unsigned log)
+{
+	for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+		if (flush_fails(sim, node, log, leg))
+			leg_cache_lost(sim, node, log, leg);
+		else
+			leg_flush(&sim->logs[log], leg, node);
+	work_flushed(&sim->nodes[node].devices[log], !disk_leg_broken(sim, node, log));
+}
+
 void disk_event(struct sim *sim, struct sim_event *event)
 {
 	switch (event->type) {
@@ -601,11 +614,8 @@ void disk_event(struct sim *sim, struct sim_event *event)
 	case SIM_DEVICE_READ: device_read_done(sim, event); break;
 	case SIM_DEVICE_WRITE: device_write_done(sim, event); break;
 	case SIM_LEGS_FLUSH:
-		for (unsigned leg = 0; leg < SIM_LEGS && sim->options.mutant != MUTANT_NO_LEGS_FLUSH; leg++)
-			if (flush_fails(sim, event->node, (unsigned)event->a, leg))
-				leg_cache_lost(sim, event->node, (unsigned)event->a, leg);
-			else
-				leg_flush(&sim->logs[event->a], leg, event->node);
+		if (sim->options.mutant != MUTANT_NO_LEGS_FLUSH)
+			legs_flush(sim, event->node, (unsigned)event->a);
 		if (sim->options.mutant != MUTANT_LEGS_FLUSH_EARLY)
 			io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c,
 				  disk_leg_broken(sim, event->node, (unsigned)event->a) ? -EIO : 0);

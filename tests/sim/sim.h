@@ -227,12 +227,13 @@ struct sim_device {
 	enum table_stage stage;
 	bool busy, status_busy, excused, reload_wanted, removing;
 	bool reloading;
-	bool unflushed;	     /* POSTSUSPEND or DTR of the live table reached nobody */
-	bool resume_unheard; /* its last RESUME reached nobody */
-	bool at_rest;	     /* POSTSUSPEND of the last table that was not was answered */
-	bool looked_at;	     /* once, after the faults */
-	bool flush_failed;   /* its kernel takes what it writes for lost: it has to be reloaded */
-	unsigned lost_legs;  /* by bit: a user's cache flush failed there */
+	bool unflushed;		/* POSTSUSPEND or DTR of the live table reached nobody */
+	bool suspend_unflushed; /* the flush of the legs that its suspend waits for failed */
+	bool resume_unheard;	/* its last RESUME reached nobody */
+	bool at_rest;		/* POSTSUSPEND of the last table that was not was answered */
+	bool looked_at;		/* once, after the faults */
+	bool flush_failed;	/* its kernel takes what it writes for lost: it has to be reloaded */
+	unsigned lost_legs;	/* by bit: a user's cache flush failed there */
 	enum kernel_command_type command;
 	unsigned bios;
 	enum kernel_command_type plan[4]; /* what comes next */
@@ -505,6 +506,7 @@ void work_do(struct sim *sim, unsigned node);
 void work_bio_done(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_command_done(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_excuse(struct sim *sim, unsigned node, unsigned log);
+void work_flushed(struct sim_device *device, bool good); /* the legs, by the daemon */
 void work_complaint(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_may_read(struct expected *expected, uint64_t value);
 void work_repair_tables(struct sim *sim);

@@ -284,6 +284,19 @@ static void plan_reload(struct sim_device *device)
 	device->reload_wanted = false;
 }
 
+static bool suspends(const struct sim_device *device)
+{
+	return device->busy &&
+	       (device->command == KERNEL_SUSPEND || device->command == KERNEL_SUSPEND_NOFLUSH ||
+		device->command == KERNEL_REMOVE);
+}
+
+/* A suspend cannot be refused, also when the flush of the legs that it waits for fails. */
+void work_flushed(struct sim_device *device, bool good)
+{
+	device->suspend_unflushed = !good && (device->suspend_unflushed || suspends(device));
+}
+
 static void table_gone(struct sim *sim, unsigned number, unsigned log)
 {
 	struct sim_device *device = &sim->nodes[number].devices[log];
@@ -332,12 +345,14 @@ void work_command_done(struct sim *sim, unsigned number, const struct kernel_out
 	case KERNEL_RESUME:
 		if (device->reloading)
 			table_gone(sim, number, log);
-		device->reloading = false;
+		device->reloading = device->suspend_unflushed = false;
 		device->stage = TABLE_ACTIVE;
 		break;
 	case KERNEL_SUSPEND:
 	case KERNEL_SUSPEND_NOFLUSH: device->stage = TABLE_SUSPENDED; break;
 	case KERNEL_REMOVE:
+		/* Its legs could not be flushed to the end, and no table follows that knows them. */
+		device->unflushed |= device->suspend_unflushed;
 		table_gone(sim, number, log);
 		memset(device, 0, sizeof(*device));
 		device->number = -1;

@@ -532,6 +532,79 @@ static void deactivate(struct small_cluster *cluster, node_id_t node, luid_t lui
 	assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, luid, NULL, 0));
 }
 
+/* Two tables, and region 7 written by node 2, whose legs cannot be flushed since. */
+static struct small_cluster *cluster_unflushed(void)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 7);
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0));
+	small_region(cluster, 2, ULOG_CLEAR_REGION, 200, 7);
+	cluster->nodes[2].legs_broken = true;
+	return cluster;
+}
+
+/* The other's copy does not flush what is in the cache of this node's path: a table that follows goes on with
+ * the mark until a flush of its own succeeds, though all tables are younger then (hazard B7). */
+static void test_reload_whose_flush_fails(void **state)
+{
+	struct small_cluster *cluster = cluster_unflushed();
+	uint32_t suspend;
+
+	(void)state;
+	small_request(cluster, 2, ULOG_PRESUSPEND, 200, NULL, 0);
+	suspend = small_request(cluster, 2, ULOG_POSTSUSPEND, 200, NULL, 0);
+	small_advance(cluster, 10000000000);
+	assert_answered(cluster, 2, suspend);
+	for (node_id_t node = 1; node <= 2; node++) {
+		activate(cluster, node, node * 100 + 1, DISK_LOG);
+		assert_answered(cluster, node, small_request(cluster, node, ULOG_DTR, node * 100, NULL, 0));
+	}
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	assert_false(device_clean(cluster, 7));
+	cluster->nodes[2].legs_broken = false;
+	for (node_id_t node = 1; node <= 2; node++) { /* the flush that failed again was a leg's trouble */
+		activate(cluster, node, node * 100 + 2, DISK_LOG);
+		assert_answered(cluster, node,
+				small_request(cluster, node, ULOG_DTR, node * 100 + 1, NULL, 0));
+	}
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	assert_true(device_clean(cluster, 7));
+	cluster_free(cluster);
+}
+
+/* A suspend cannot be refused. When no table follows nobody can flush that path any more: the next table
+ * copies, and the region is clean behind a flush through that one (seed 6268939; protocol/README, what is
+ * left open). */
+static void test_removal_whose_flush_fails(void **state)
+{
+	struct small_cluster *cluster = cluster_unflushed();
+	unsigned flushes = cluster->nodes[2].legs_flushes;
+
+	(void)state;
+	deactivate(cluster, 2, 200);
+	assert_true(cluster->nodes[2].legs_flushes > flushes);
+	deactivate(cluster, 1, 100);
+	assert_int_equal(device_dirty_count(cluster), 1);
+	assert_false(device_clean(cluster, 7));
+	activate(cluster, 1, 101, DISK_LOG);
+	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 101, 7), 0);
+	small_advance(cluster, 20000000000);
+	assert_false(device_clean(cluster, 7));
+	flushes = cluster->nodes[1].legs_flushes;
+	recover_all(cluster, 1, 101);
+	small_advance(cluster, 20000000000);
+	assert_true(cluster->nodes[1].legs_flushes > flushes);
+	assert_int_equal(device_dirty_count(cluster), 0);
+	cluster_free(cluster);
+}
+
 /* As many regions as the header on the device says, the first `clean` of which are clean and no other. */
 static void assert_device(const struct small_cluster *cluster, uint64_t regions, region_t clean)
 {
@@ -1676,6 +1749,8 @@ int main(void)
 	    cmocka_unit_test(test_core_log_waits_for_every_member),
 	    cmocka_unit_test(test_unknown_log_keeps_the_room),
 	    cmocka_unit_test(test_doubt_of_a_ghost),
+	    cmocka_unit_test(test_reload_whose_flush_fails),
+	    cmocka_unit_test(test_removal_whose_flush_fails),
 	    cmocka_unit_test(test_suspended_while_its_resume_is_under_way),
 	    cmocka_unit_test(test_doubt_is_remembered_by_all),
 	    cmocka_unit_test(test_failed_rescue_is_not_repeated),
