@@ -332,6 +332,8 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 		if (instance->state == INSTANCE_SUSPENDED && instance->replaced_until_ns)
 			due = earlier(due, instance->replaced_until_ns);
 	}
+	if (log->remote_hold_ns)
+		due = earlier(due, log->remote_hold_ns);
 	/* Asked of every log after each step: idle ones are not even looked up. */
 	if (core->active)
 		due = earlier(due, log->device_retry_ns);

@@ -76,6 +76,8 @@ struct instance {
 	bool work_void; /* a flush of the legs failed meanwhile: that copy counts for nothing; survives the
 			   daemon */
 	uint64_t remote_since_ns; /* writes wait for recovery since, and no work was asked for; 0: no */
+	uint64_t remote_asked_ns; /* IS_REMOTE_RECOVERING: asked last, or had its turn to */
+	bool remote_idle;	  /* it did not ask when it had its turn */
 	enum suspend_step suspend_step;
 	uint64_t suspend_deadline_ns;
 	bool leaving_sent, suspended_sent;
@@ -90,7 +92,8 @@ struct waiting {
 	uint32_t seq;
 	luid_t luid;
 	enum ulog_type type;
-	uint64_t batch; /* FLUSH, SET_REGION_SYNC: answered when this batch is committed */
+	uint64_t batch;	 /* FLUSH, SET_REGION_SYNC: answered when this batch is committed */
+	region_t region; /* IS_REMOTE_RECOVERING */
 };
 TAILQ_HEAD(waitings, waiting);
 
@@ -176,6 +179,8 @@ struct log {
 	struct region_set want_pending, want_sent;
 	uint64_t want_again_ns;
 	region_t work_cursor;
+	uint64_t
+	    remote_hold_ns; /* IS_REMOTE_RECOVERING waits for other mirrors' turn until then, 0: none does */
 	bool was_recoverer;
 	bool rescuing; /* the copy under way is of `rescue`, an out-of-sync region (recovery.c), not a repair
 			*/
@@ -413,6 +418,9 @@ void recovery_set_sync(struct core *core, struct log *log, struct instance *inst
 		       const struct ulog_request *request);
 void recovery_remote(struct core *core, struct log *log, struct instance *instance,
 		     const struct ulog_request *request);
+void recovery_remote_answer(struct core *core, struct log *log, struct instance *instance, uint32_t seq,
+			    region_t region);
+bool recovery_remote_held(struct core *core, struct log *log);
 void recovery_tick(struct core *core, struct log *log);
 void recovery_rescued(struct core *core, struct log *log, int error);
 void recovery_synced(struct core *core, struct log *log, const struct region_set *regions);

@@ -82,6 +82,7 @@ void kernel_wait(struct core *core, struct log *log, const struct ulog_request *
 	waiting->luid = request->luid;
 	waiting->type = request->type;
 	waiting->batch = batch;
+	waiting->region = request->type == ULOG_IS_REMOTE_RECOVERING ? (region_t)ulog_region(request, 0) : 0;
 	TAILQ_INSERT_TAIL(&log->waitings, waiting, entry);
 	log->waiting_count++;
 	log_poke(core, log);
@@ -202,7 +203,8 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		instance->old = instance->old || known->old;
 		instance->known = true;
 		instance->state = INSTANCE_RESUMED;
-		instance->ran_ns = core->now_ns;
+		instance->ran_ns = instance->remote_asked_ns = core->now_ns;
+		instance->remote_idle = false;
 		/* What it holds may be known to nobody: its first FLUSH waits until all is dirty. */
 		if (instance->tainted) {
 			marks_adopt(core, log, instance, &self->marks);
@@ -304,8 +306,18 @@ static void reconnect_answer(struct core *core, struct log *log, struct waiting 
 	waiting_reply(core, log, waiting, 0);
 }
 
+static void remote_answer(struct core *core, struct log *log, struct waiting *waiting)
+{
+	struct instance *instance = instance_find(log, waiting->luid);
+
+	if (instance)
+		recovery_remote_answer(core, log, instance, waiting->seq, waiting->region);
+	waiting_drop(log, waiting);
+}
+
 void kernel_answer_waiting(struct core *core, struct log *log)
 {
+	bool remote_held = recovery_remote_held(core, log);
 	struct waiting *waiting, *next;
 	struct instance *instance;
 
@@ -324,6 +336,10 @@ void kernel_answer_waiting(struct core *core, struct log *log)
 		case ULOG_FLUSH:
 		case ULOG_SET_REGION_SYNC: flush_answer(core, log, waiting); break;
 		case ULOG_CTR: reconnect_answer(core, log, waiting); break;
+		case ULOG_IS_REMOTE_RECOVERING:
+			if (!remote_held)
+				remote_answer(core, log, waiting);
+			break;
 		default: break; /* RESUME above, PRESUSPEND and POSTSUSPEND in suspend.c */
 		}
 	}

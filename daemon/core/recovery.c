@@ -11,6 +11,12 @@
 #define RESCUE_RETRY_NS NS_PER_S
 /* What writers still wait for is asked of the recoverer once more after this long. */
 #define WANT_AGAIN_NS (2 * NS_PER_S)
+/* A mirror out of sync that has not asked IS_REMOTE_RECOVERING for so long gets its turn: one that did not
+ * ask when it had it, the other. */
+#define REMOTE_TURN_NS	    NS_PER_S
+#define REMOTE_TURN_IDLE_NS (10 * NS_PER_S)
+/* The kernel's limit of 250 ms, 200 ms until a worker tries again, and some. */
+#define REMOTE_HOLD_NS (NS_PER_S / 2)
 
 static bool work_possible(const struct core *core, const struct log *log, const struct instance *instance)
 {
@@ -183,10 +189,79 @@ static bool failures_durable(struct core *core, struct log *log)
 	return log->batch_committed >= log->failures_batch;
 }
 
+/*
+ * The kernel asks this at most once in 250 ms, for all mirrors of the host together, and each mirror whose
+ * writes wait tries it every 200 ms: the phases of these timers decide which of two gets to ask, always the
+ * same. The writes, and the suspend, of the other wait for ever. While a question waits for its answer that
+ * mirror's worker asks no other: so it waits until those that did not get to ask have had their turn.
+ */
+static bool remote_turn(const struct core *core, const struct log *log, const struct instance *instance)
+{
+	uint64_t patience_ns = instance->remote_idle ? REMOTE_TURN_IDLE_NS : REMOTE_TURN_NS;
+
+	return (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED) &&
+	       !region_set_is_empty(&log->unsynced) &&
+	       core->now_ns - instance->remote_asked_ns >= patience_ns;
+}
+
+/* Is it the turn of others? `over`: it has been, and they had nothing to ask. */
+static bool remote_turn_of_others(struct core *core, const struct log *log, bool over)
+{
+	struct instance *instance;
+	struct log *other;
+	bool found = false;
+
+	TAILQ_FOREACH (other, &core->logs, entry) {
+		if (other == log)
+			continue;
+		TAILQ_FOREACH (instance, &other->instances, entry) {
+			if (!remote_turn(core, other, instance))
+				continue;
+			found = true;
+			if (!over)
+				continue;
+			instance->remote_idle = true;
+			instance->remote_asked_ns = core->now_ns;
+		}
+	}
+	return found;
+}
+
+/* Do the questions of this log wait on? */
+bool recovery_remote_held(struct core *core, struct log *log)
+{
+	bool over = core->now_ns >= log->remote_hold_ns;
+
+	if (!log->remote_hold_ns)
+		return false;
+	if (remote_turn_of_others(core, log, over) && !over)
+		return true;
+	log->remote_hold_ns = 0;
+	return false;
+}
+
 void recovery_remote(struct core *core, struct log *log, struct instance *instance,
 		     const struct ulog_request *request)
 {
-	region_t region = (region_t)ulog_region(request, 0), first = 0;
+	struct log *other;
+
+	instance->remote_asked_ns = core->now_ns;
+	instance->remote_idle = false;
+	TAILQ_FOREACH (other, &core->logs, entry)
+		if (other->remote_hold_ns)
+			log_poke(core, other);
+	if (!log->remote_hold_ns && remote_turn_of_others(core, log, false))
+		log->remote_hold_ns = core->now_ns + REMOTE_HOLD_NS;
+	if (log->remote_hold_ns)
+		kernel_wait(core, log, request, 0);
+	else
+		recovery_remote_answer(core, log, instance, request->seq, (region_t)ulog_region(request, 0));
+}
+
+void recovery_remote_answer(struct core *core, struct log *log, struct instance *instance, uint32_t seq,
+			    region_t region)
+{
+	region_t first = 0;
 	const struct world_log *world = log_world(core, log);
 	bool recovering = region_set_contains(&log->unsynced, region);
 	uint64_t hint = log->shape.region_count;
@@ -211,7 +286,7 @@ void recovery_remote(struct core *core, struct log *log, struct instance *instan
 	else if (recovering && !region_set_contains(&log->want_sent, region))
 		region_set_add(&log->want_pending, region);
 	ulog_data_two_u64(data, recovering, hint);
-	reply(core, request->seq, request->luid, 0, data, sizeof(data));
+	reply(core, seq, instance->luid, 0, data, sizeof(data));
 }
 
 /* Copied, but the legs could not be flushed: the table was told IN_SYNC 1, so all are told, and a mark keeps

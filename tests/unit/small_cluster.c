@@ -512,7 +512,7 @@ uint32_t small_request(struct small_cluster *cluster, node_id_t node, enum ulog_
 	event.kernel.type = type;
 	event.kernel.version = 3;
 	event.kernel.luid = luid;
-	strcpy(event.kernel.uuid, SMALL_UUID);
+	strcpy(event.kernel.uuid, cluster->uuid ? cluster->uuid : SMALL_UUID);
 	event.kernel.data = data;
 	event.kernel.data_bytes = data_bytes;
 	step(cluster, node, &event);

@@ -69,6 +69,7 @@ struct small_cluster {
 	uint8_t device[SMALL_DEVICE_BYTES];
 	unsigned device_writes, messages;
 	enum fencing fencing; /* of daemons that start from now on; FENCING_ASSUME */
+	const char *uuid;     /* of the log that requests are for; NULL: SMALL_UUID */
 	bool print;
 	bool ignores_errors; /* tables have no handle_errors */
 	bool memory_lost;    /* daemons that start from now on find no run directory */

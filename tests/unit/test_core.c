@@ -1714,6 +1714,88 @@ static void test_killed_where_a_mistrusted_region_is_in_sync(void **state)
 	}
 }
 
+/* A leg fails under a table without memory, which takes all for in sync, when the recoverer's kernel has
+ * copied the region and the others have not heard it: all are told alike from then on, also a younger table
+ * (seed 6372650). */
+static void test_failure_beside_a_copy(void **state)
+{
+	static const char terminated[] = CORE_LOG;
+	const uint64_t failure[2] = {0, 0};
+	struct small_cluster *cluster = cluster_new(3);
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, CORE_LOG);
+	small_leave(cluster, 3, false);
+	small_settle(cluster);
+	cluster->memory_lost = true;
+	small_join(cluster, 3, 30);
+	small_settle(cluster);
+	small_request(cluster, 3, ULOG_CTR, 300, terminated, sizeof(terminated));
+	assert_answered(cluster, 3, small_request(cluster, 3, ULOG_RESUME, 300, NULL, 0));
+	small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+	assert_answered(cluster, 1, small_region(cluster, 1, ULOG_SET_REGION_SYNC, 100, 0));
+	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 100, 0), 1);
+	assert_int_equal(ask(cluster, 2, ULOG_IN_SYNC, 200, 0), 0);
+	small_request(cluster, 3, ULOG_SET_REGION_SYNC, 300, failure, sizeof(failure));
+	small_advance(cluster, 1000000000);
+	assert_int_equal(ask(cluster, 2, ULOG_IN_SYNC, 200, 0), 1);
+	small_request(cluster, 2, ULOG_PRESUSPEND, 200, NULL, 0);
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_POSTSUSPEND, 200, NULL, 0));
+	activate(cluster, 2, 201, CORE_LOG);
+	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 100, 0), 1);
+	assert_int_equal(ask(cluster, 2, ULOG_IN_SYNC, 201, 0), 1);
+	cluster_free(cluster);
+}
+
+static uint32_t ask_remote(struct small_cluster *cluster, const char *uuid, luid_t luid)
+{
+	cluster->uuid = uuid;
+	return small_region(cluster, 1, ULOG_IS_REMOTE_RECOVERING, luid, 3);
+}
+
+/* The kernel asks IS_REMOTE_RECOVERING once in 250 ms, whichever mirror comes first: so the answer to one
+ * waits until another, which has not come to ask for long, has (seed 6191117). */
+static void test_turns_to_ask_what_recovers(void **state)
+{
+	static const char other[] = "LVM-other";
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t held;
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	cluster->uuid = other;
+	activate(cluster, 1, 200, CORE_LOG);
+	assert_answered(cluster, 1, ask_remote(cluster, NULL, 100));
+	small_advance(cluster, 1100000000);
+	held = ask_remote(cluster, NULL, 100);
+	small_advance(cluster, 400000000);
+	assert_waits(cluster, 1, held);
+	assert_answered(cluster, 1, ask_remote(cluster, other, 200));
+	assert_answered(cluster, 1, held);
+	assert_int_equal(small_reply_u64(cluster, 1, held, 0), 1);
+	assert_answered(cluster, 1, ask_remote(cluster, NULL, 100));
+	/* One that suspends still does. */
+	cluster->uuid = other;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_PRESUSPEND, 200, NULL, 0));
+	small_advance(cluster, 1100000000);
+	held = ask_remote(cluster, NULL, 100);
+	assert_waits(cluster, 1, held);
+	/* It has nothing to ask: it is left alone for a while. */
+	small_advance(cluster, 500000000);
+	assert_answered(cluster, 1, held);
+	small_advance(cluster, 2000000000);
+	assert_answered(cluster, 1, ask_remote(cluster, NULL, 100));
+	small_advance(cluster, 8000000000);
+	assert_waits(cluster, 1, ask_remote(cluster, NULL, 100));
+	/* Suspended, it asks no more. */
+	cluster->uuid = other;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 200, NULL, 0));
+	small_advance(cluster, 11000000000);
+	assert_answered(cluster, 1, ask_remote(cluster, NULL, 100));
+	cluster_free(cluster);
+}
+
 /* A table is loaded, the daemon is upgraded, the table is resumed: it has been heard of. */
 static void test_restart_between_load_and_resume(void **state)
 {
@@ -1799,6 +1881,8 @@ int main(void)
 	    cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
 	    cmocka_unit_test(test_death_is_told_again_in_another_part),
 	    cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
+	    cmocka_unit_test(test_failure_beside_a_copy),
+	    cmocka_unit_test(test_turns_to_ask_what_recovers),
 	    cmocka_unit_test(test_restart_between_load_and_resume),
 	};
 
