@@ -101,9 +101,9 @@ struct world_log {
 	uint64_t claims;    /* made so far: the number of the one that is */
 	bool claim_known;   /* the writer has said that it knows it, free: without it nobody commits */
 	bool repair_barred; /* leg trouble (hazard B9): no repair until every instance is younger */
-	bool mistrusted; /* a tainted table wrote while regions were out of sync: what is recovered is a ghost
-			    still */
-	bool cold;	 /* put together from what nodes remember: some have not spoken yet */
+	bool mistrusted;    /* a tainted table wrote, or one failed, while regions were out of sync: what is
+			       recovered is a ghost still */
+	bool cold;	    /* put together from what nodes remember: some have not spoken yet */
 };
 
 struct world {

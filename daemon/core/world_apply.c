@@ -458,13 +458,24 @@ static bool participant_old(const struct participant *participant)
 	return true;
 }
 
+/* Does the failure of an unsynced region tell that nobody has copied it? The kernel that copies it does, or
+ * did before its part of the cluster was lost. Another's table takes it for in sync by a mistake (it came
+ * back unknown): it knows nothing of the copy, which may have ended already without all having heard of it.
+ */
+static bool copy_failed(const struct world_log *log, node_id_t node)
+{
+	return log->recoverer == node || log->recoverer == NODE_NONE || log->cold;
+}
+
 /* Somebody was told IN_SYNC 1: all go on to write every leg, for the first may be the one that fails
  * somewhere (Red Hat bug 596453), and the daemon repairs. Nobody was: the first leg alone is good, and the
- * kernel copies. */
+ * kernel copies. If it is out of sync for all but the table that tells it, it is copied as before, and a
+ * ghost then: as if it had failed behind the copy. */
 static void apply_failed(struct world_log *log, const struct participant *participant,
 			 const struct record *record)
 {
-	bool copied = !region_set_contains(&log->unsynced, record->region);
+	bool unsynced = region_set_contains(&log->unsynced, record->region);
+	bool copied = !unsynced || !copy_failed(log, participant->node);
 
 	/* Told again by a table that has to be reloaded: nothing new for the others. */
 	if (region_set_contains(&log->failed, record->region) || record->region >= log->shape.region_count)
@@ -474,6 +485,10 @@ static void apply_failed(struct world_log *log, const struct participant *partic
 	log->repair_barred = true;
 	if (CORE_MUTANT(FAILED_FORGOTTEN))
 		return;
+	if (copied && unsynced) {
+		log->mistrusted = true;
+		return;
+	}
 	if (copied && !CORE_MUTANT(FAILED_UNSYNCED)) {
 		region_set_add(&log->ghosts, record->region);
 		return;
@@ -678,7 +693,7 @@ struct world_log *world_apply(struct world *world, node_id_t sender, const struc
 	}
 }
 
-static void speech_merge(struct world_log *log, const struct speech *speech)
+static void speech_merge(struct world_log *log, node_id_t sender, const struct speech *speech)
 {
 	struct region_set told;
 
@@ -702,8 +717,12 @@ static void speech_merge(struct world_log *log, const struct speech *speech)
 	region_set_copy(&told, &speech->failed);
 	region_set_intersect(&told, &log->unsynced);
 	if (!region_set_is_empty(&told)) {
-		region_set_subtract(&log->unsynced, &told);
-		region_set_union_with(&log->failed, &told);
+		if (copy_failed(log, sender)) {
+			region_set_subtract(&log->unsynced, &told);
+			region_set_union_with(&log->failed, &told);
+		} else {
+			log->mistrusted = true;
+		}
 		tables_old(log);
 		log->repair_barred = true;
 	}
@@ -800,7 +819,7 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	if (!log || !node || !shape_fits(log, &speech->shape))
 		return log;
 	copy_ended(log, sender);
-	speech_merge(log, speech);
+	speech_merge(log, sender, speech);
 	copying = world_log_claim_free(log) && region_set_contains(&speech->marks, log->claim);
 	participant = participant_get(log, sender, node->boot_id);
 	if (!participant)
