@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/port/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <qb/qblog.h>
 
@@ -31,9 +34,33 @@ static int target_filter(int32_t target, uint8_t priority)
 	return error;
 }
 
+static bool blackbox_of_dead(const char *file)
+{
+	int pid, end = 0;
+
+	return sscanf(file, "qb-" OWN_FUNCTION "-%d-blackbox-%n", &pid, &end) == 1 && end > 0 && pid > 0 &&
+	       kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+/* A daemon that is killed leaves its recorder there, which nobody can read any more: half a MiB of memory for
+ * each. */
+static void blackboxes_drop(void)
+{
+	DIR *directory = opendir("/dev/shm");
+	const struct dirent *entry;
+
+	if (!directory)
+		return;
+	while ((entry = readdir(directory)) != NULL)
+		if (blackbox_of_dead(entry->d_name))
+			(void)unlinkat(dirfd(directory), entry->d_name, 0);
+	closedir(directory);
+}
+
 /* The flight recorder lies in /dev/shm: a host without room there still gets its daemon. */
 static void blackbox_start(void)
 {
+	blackboxes_drop();
 	if (qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, BLACKBOX_BYTES) != 0 ||
 	    qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_ENABLED, QB_TRUE) != 0 ||
 	    target_filter(QB_LOG_BLACKBOX, LOG_DEBUG) != 0)
