@@ -135,7 +135,7 @@ struct log {
 	bool waiting_full; /* and that was said */
 
 	struct region_set unsynced; /* instances here were told IN_SYNC 0: this alone answers IN_SYNC */
-	struct region_set ghosts;   /* as persisted */
+	struct region_set ghosts;   /* as persisted; with `untold` */
 	struct region_set
 	    orphans; /* of `ghosts`: held by tables that went, which the cluster may not have heard */
 	struct region_set failed; /* as persisted */
@@ -174,6 +174,7 @@ struct log {
 	/* Recovery (recovery.c), at the recoverer. */
 	struct region_set copied; /* SET_REGION_SYNC(r, 1) seen, legs not flushed since */
 	struct region_set copied_flushing, copied_ready;
+	struct region_set untold; /* copied here, and SYNCED of it is not in the order; all are in `ghosts` */
 	uint64_t copied_due_ns;
 	struct region_set wanted; /* writers somewhere wait for these */
 	struct region_set want_pending, want_sent;
@@ -523,6 +524,7 @@ void run_state_mirror(struct core *core, struct log *log); /* persist what the r
 void run_state_ghosts(struct core *core, struct log *log);
 void run_state_forget(struct core *core, struct log *log, luid_t luid);
 void run_state_orphans(struct core *core, struct log *log, const struct region_set *regions);
+void run_state_untold(struct core *core, struct log *log, region_t region);
 void run_state_delivered(const struct core *core, struct log *log); /* a frame of this node */
 
 #endif

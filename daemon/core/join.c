@@ -23,6 +23,7 @@ void join_unlearn_sent(struct log *log)
 	region_set_clear(&log->copied);
 	region_set_clear(&log->copied_flushing);
 	region_set_clear(&log->copied_ready);
+	region_set_clear(&log->untold);
 	log->claim_sent = false;
 	log->claim_known_sent = false;
 	log->release_sent = false;
@@ -38,8 +39,8 @@ static void log_unlearn(struct log *log)
 	struct instance *instance;
 
 	marks_unlearn(log);
-	/* Copied but not told: the speech says IN_SYNC 1, so these become ghosts and are compared once more.
-	 */
+	/* Copied but not told: the speech says that these are ghosts, and they are compared once more. */
+	region_set_union_with(&log->orphans, &log->untold);
 	log->copied_due_ns = UINT64_MAX;
 	region_set_union_with(&log->want_pending, &log->want_sent);
 	region_set_clear(&log->want_sent);

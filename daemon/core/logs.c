@@ -96,6 +96,7 @@ static void log_free(struct core *core, struct log *log)
 	    &log->copied,
 	    &log->copied_flushing,
 	    &log->copied_ready,
+	    &log->untold,
 	    &log->wanted,
 	    &log->want_pending,
 	    &log->want_sent,

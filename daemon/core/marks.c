@@ -220,7 +220,7 @@ static bool doubt_known(const struct core *core, const struct log *log)
  * when it speaks. */
 void marks_doubt(struct core *core, struct log *log)
 {
-	struct region_set doubt = {0};
+	struct region_set doubt = {0}, known = {0};
 	struct instance *instance;
 
 	recovery_tell_marked(core, log);
@@ -230,11 +230,15 @@ void marks_doubt(struct core *core, struct log *log)
 	log->repair_void = log->repairing;
 	region_set_copy(&doubt, &log->announced);
 	region_set_union_with(&doubt, &log->pending);
-	if (doubt_known(core, log))
-		region_set_subtract(&doubt, &log->ghosts);
+	if (doubt_known(core, log)) {
+		region_set_copy(&known, &log->ghosts);
+		region_set_subtract(&known, &log->untold); /* a ghost in this node's memory alone */
+		region_set_subtract(&doubt, &known);
+	}
 	log_tables_old(core, log);
 	region_set_union_with(&log->doubted, &doubt);
 	run_state_orphans(core, log, &doubt);
+	region_set_fini(&known);
 	region_set_fini(&doubt);
 }
 

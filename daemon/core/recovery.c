@@ -103,7 +103,8 @@ static void region_copied(struct core *core, struct log *log, region_t region)
 	    region_set_contains(&log->want_sent, region) || region_set_contains(&log->want_pending, region);
 
 	/* From this answer on the recoverer's own instance is told IN_SYNC 1 (hazard A3); the others when
-	 * they hear. */
+	 * they hear. Until then this node's memory alone knows that its cache may have the copy still. */
+	run_state_untold(core, log, region);
 	if (region_set_remove(&log->unsynced, region))
 		run_state_bit(core, log, RUN_UNSYNCED, 0, region, false);
 	region_set_add(&log->copied, region);
@@ -306,6 +307,7 @@ void recovery_tell_marked(struct core *core, struct log *log)
 
 void recovery_synced(struct core *core, struct log *log, const struct region_set *regions)
 {
+	region_set_subtract(&log->untold, regions);
 	run_state_ghosts(core, log);
 	region_set_subtract(&log->unsynced, regions);
 	run_state_set(core, log, RUN_UNSYNCED, 0, regions, false);
@@ -323,8 +325,10 @@ uint64_t recovery_sync_count(const struct core *core, const struct log *log)
 	if (CORE_MUTANT(GHOSTS_COUNT) ||
 	    (region_set_is_empty(&log->ghosts) && region_set_is_empty(&log->failed)))
 		return log->shape.region_count - region_set_count(&log->unsynced);
-	region_set_copy(&behind, &log->unsynced);
-	region_set_union_with(&behind, &log->ghosts);
+	/* The kernel asks right behind its last copy: what is copied and not told yet counts. */
+	region_set_copy(&behind, &log->ghosts);
+	region_set_subtract(&behind, &log->untold);
+	region_set_union_with(&behind, &log->unsynced);
 	region_set_union_with(&behind, &log->failed);
 	count = log->shape.region_count - region_set_count(&behind);
 	region_set_fini(&behind);

@@ -76,6 +76,16 @@ void run_state_orphans(struct core *core, struct log *log, const struct region_s
 	run_state_set(core, log, RUN_GHOST, 0, regions, true);
 }
 
+/* Copied, and told to nobody yet: neither flushed to the legs nor out of sync for its own table any more. A
+ * daemon that has to speak before it is told, and be it to others who know nothing, says that it is a ghost.
+ */
+void run_state_untold(struct core *core, struct log *log, region_t region)
+{
+	region_set_add(&log->untold, region);
+	region_set_add(&log->ghosts, region);
+	run_state_bit(core, log, RUN_GHOST, 0, region, true);
+}
+
 /* What was queued before is in the order now, or was spoken. */
 void run_state_delivered(const struct core *core, struct log *log)
 {
@@ -466,12 +476,13 @@ static void mirror_ghosts(struct core *core, struct log *log, const struct world
 {
 	struct region_set ghosts = {0};
 
-	if (region_set_is_empty(&log->orphans)) {
+	if (region_set_is_empty(&log->orphans) && region_set_is_empty(&log->untold)) {
 		run_state_replace(core, log, RUN_GHOST, &log->ghosts, &world->ghosts);
 		return;
 	}
 	region_set_copy(&ghosts, &world->ghosts);
 	region_set_union_with(&ghosts, &log->orphans);
+	region_set_union_with(&ghosts, &log->untold);
 	run_state_replace(core, log, RUN_GHOST, &log->ghosts, &ghosts);
 	region_set_fini(&ghosts);
 }

@@ -250,7 +250,7 @@ static void log_fill(const struct core *core, const struct log *log, struct stat
 	ret_log->region_size_sectors = log->shape.region_size_sectors;
 	ret_log->synced_regions = recovery_sync_count(core, log);
 	ret_log->unsynced_regions = region_set_count(&log->unsynced);
-	ret_log->ghost_regions = region_set_count(&log->ghosts);
+	ret_log->ghost_regions = region_set_count(&log->ghosts) - region_set_count(&log->untold);
 	ret_log->failed_regions = region_set_count(&log->failed);
 	TAILQ_FOREACH (instance, &log->instances, entry)
 		ret_log->held_regions += region_set_count(&instance->held);

@@ -152,7 +152,7 @@ static void forgotten_note(struct sim *sim, const struct sim_node *node, unsigne
 
 	if (table && table->tainted)
 		sim->logs[number].forgotten = true;
-	else if (table && node->core->active && region_set_is_empty(&log->ghosts))
+	else if (table && node->core->active && region_set_is_subset(&log->ghosts, &log->untold))
 		sim->logs[number].forgotten = false;
 }
 
@@ -167,6 +167,7 @@ static bool read_excused(struct sim *sim, unsigned number, unsigned log_number, 
 
 	forgotten_note(sim, node, log_number);
 	return sim->logs[log_number].forgotten && log && region_set_contains(&log->ghosts, region) &&
+	       !region_set_contains(&log->untold, region) &&
 	       !kernel_device_info(node->kernel, (unsigned)node->devices[log_number].number, &info) &&
 	       info.leg_status[0] != 'A';
 }

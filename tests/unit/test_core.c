@@ -1796,6 +1796,81 @@ static void test_turns_to_ask_what_recovers(void **state)
 	cluster_free(cluster);
 }
 
+/* Whoever speaks of a log that nobody else knows says of what its kernel has copied, and it has not told the
+ * cluster, that it is a ghost: the copy may be in a cache, and lost there. */
+static void test_copied_and_not_told_is_spoken_of(void **state)
+{
+	(void)state;
+	for (unsigned killed = 0; killed < 2; killed++) {
+		struct small_cluster *cluster = cluster_new(1);
+
+		activate(cluster, 1, 100, CORE_LOG);
+		small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+		assert_answered(cluster, 1, small_region(cluster, 1, ULOG_SET_REGION_SYNC, 100, 0));
+		assert_int_equal(count_of(cluster, 1, 100), 1);
+		if (killed) {
+			small_restart(cluster, 1);
+		} else {
+			cluster->nodes[1].legs_broken = true;
+			small_lost(cluster, 1);
+			small_back(cluster, 1);
+			small_settle(cluster);
+			assert_int_equal(ask(cluster, 1, ULOG_IS_CLEAN, 100, 0), 0);
+			assert_int_equal(count_of(cluster, 1, 100), 0);
+			cluster->nodes[1].legs_broken = false;
+		}
+		small_advance(cluster, 10000000000);
+		assert_int_not_equal(cluster->nodes[1].repairs, 0);
+		assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 100, 0), 1);
+		assert_int_equal(ask(cluster, 1, ULOG_IS_CLEAN, 100, 0), 1);
+		assert_int_equal(count_of(cluster, 1, 100), 1);
+		cluster_free(cluster);
+	}
+}
+
+/* The copy was lost by a flush that failed, on a leg of which all know that it is in trouble: it becomes a
+ * ghost when it is told, whatever is flushed later. */
+static void test_doubt_of_a_copy(void **state)
+{
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	cluster->nodes[1].legs_broken = true;
+	for (region_t region = 0; region < 2; region++) {
+		unsigned flushes = cluster->nodes[1].legs_flushes;
+
+		small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+		assert_answered(cluster, 1, small_region(cluster, 1, ULOG_SET_REGION_SYNC, 100, region));
+		while (cluster->nodes[1].legs_flushes == flushes)
+			small_advance(cluster, 100000000);
+	}
+	cluster->nodes[1].legs_broken = false;
+	small_advance(cluster, 10000000000);
+	for (region_t region = 0; region < 2; region++)
+		assert_int_equal(ask(cluster, 1, ULOG_IS_CLEAN, 100, region), 0);
+	cluster_free(cluster);
+}
+
+/* A daemon may be killed between any two stores: what was out of sync is that still, or a ghost. */
+static void test_killed_where_a_region_was_copied(void **state)
+{
+	(void)state;
+	for (unsigned stores = 0; stores < 4; stores++) {
+		struct small_cluster *cluster = cluster_new(1);
+		const struct small_run *run = &cluster->nodes[1].run;
+
+		activate(cluster, 1, 100, CORE_LOG);
+		small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+		cluster->nodes[1].dies = true;
+		cluster->nodes[1].stores_left = stores;
+		small_region(cluster, 1, ULOG_SET_REGION_SYNC, 100, 0);
+		assert_true(region_set_contains(&run->bits[RUN_UNSYNCED], 0) ||
+			    region_set_contains(&run->bits[RUN_GHOST], 0));
+		cluster_free(cluster);
+	}
+}
+
 /* A table is loaded, the daemon is upgraded, the table is resumed: it has been heard of. */
 static void test_restart_between_load_and_resume(void **state)
 {
@@ -1883,6 +1958,9 @@ int main(void)
 	    cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
 	    cmocka_unit_test(test_failure_beside_a_copy),
 	    cmocka_unit_test(test_turns_to_ask_what_recovers),
+	    cmocka_unit_test(test_copied_and_not_told_is_spoken_of),
+	    cmocka_unit_test(test_doubt_of_a_copy),
+	    cmocka_unit_test(test_killed_where_a_region_was_copied),
 	    cmocka_unit_test(test_restart_between_load_and_resume),
 	};
 
