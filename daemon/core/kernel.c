@@ -689,7 +689,8 @@ static void outrun_resume(struct core *core, struct log *log)
 static void request_known(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request)
 {
-	if (needs_resumed(request) && !instance_live(instance)) {
+	/* One that another outran looks like one that suspends, and knows nothing of the log. */
+	if (needs_resumed(request) && (!instance_live(instance) || instance->outrun)) {
 		reply_unknown(core, request);
 		if (instance->state != INSTANCE_RESUMING)
 			resume_unheard(core, log, instance);
@@ -709,7 +710,10 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	case ULOG_GET_REGION_SIZE: reply_u64(core, request, instance->constructor.region_size_sectors); break;
 	case ULOG_GET_RESYNC_WORK: recovery_work(core, log, instance, request); break;
 	case ULOG_GET_SYNC_COUNT:
-		reply_u64(core, request, instance_live(instance) ? recovery_sync_count(core, log) : 0);
+		/* A table whose RESUME was cut was told nothing of the log (hazard B8). */
+		reply_u64(core, request,
+			  instance_live(instance) && !instance->resume_cut ? recovery_sync_count(core, log)
+									   : 0);
 		break;
 	case ULOG_STATUS_INFO:
 	case ULOG_STATUS_TABLE: request_status(core, log, instance, request); break;

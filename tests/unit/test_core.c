@@ -274,6 +274,30 @@ static void test_two_tables_reconnect(void **state)
 	cluster_free(cluster);
 }
 
+/* The one that was not resumed knows nothing of the log: it is told no count, and nothing of a region. What
+ * it asks shows that it runs. */
+static void test_outrun_table_is_told_nothing(void **state)
+{
+	static const char terminated[] = CORE_LOG;
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 2, 200, CORE_LOG);
+	for (luid_t luid = 100; luid <= 101; luid++)
+		assert_answered(cluster, 1,
+				small_request(cluster, 1, ULOG_CTR, luid, terminated, sizeof(terminated)));
+	cluster->hold = true;
+	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	assert_int_equal(count_of(cluster, 1, 100), 0);
+	assert_int_equal(error_of(cluster, 1, small_region(cluster, 1, ULOG_IN_SYNC, 100, 5)), -ESRCH);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_int_equal(count_of(cluster, 1, 100), 0);
+	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 100, 5), 0);
+	cluster_free(cluster);
+}
+
 /* The RESUME of a table was lost, and another has been loaded since: the older one is it that runs. */
 static void test_running_table_is_not_the_loaded_one(void **state)
 {
@@ -1912,6 +1936,7 @@ int main(void)
 	    cmocka_unit_test(test_doubt_is_remembered_by_all),
 	    cmocka_unit_test(test_failed_rescue_is_not_repeated),
 	    cmocka_unit_test(test_two_tables_reconnect),
+	    cmocka_unit_test(test_outrun_table_is_told_nothing),
 	    cmocka_unit_test(test_running_table_is_not_the_loaded_one),
 	    cmocka_unit_test(test_flush_of_a_table_without_memory),
 	    cmocka_unit_test(test_broken_log_device),
