@@ -235,6 +235,7 @@ void run_state_restore(struct core *core, const struct run_log *run_log)
 	}
 	region_set_copy(&log->unsynced, run_log->bits[RUN_UNSYNCED]);
 	region_set_copy(&log->ghosts, run_log->bits[RUN_GHOST]);
+	region_set_copy(&log->orphans, run_log->bits[RUN_GHOST]); /* until they are spoken of */
 	region_set_copy(&log->failed, run_log->bits[RUN_FAILED]);
 	/* Marked but not held: it lingered. */
 	region_set_copy(&log->linger_young, run_log->bits[RUN_MARKED]);
