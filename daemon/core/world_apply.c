@@ -552,6 +552,15 @@ static void apply_writer_failed(struct world *world, struct world_log *log, stru
 	world_log_assign_roles(world, log);
 }
 
+/* A former member has spoken, and not of this log: its last table went without a word that others heard. What
+ * that held still nobody knows who remembers no more than that it was a member: as if it had died. A log
+ * device has it. */
+static void member_silent(struct world_log *log)
+{
+	if (log->cold && !log->shape.disk)
+		ghosts_all(log);
+}
+
 /* A daemon of the same boot that knows nothing: what others know of its node stays (hazard A10). It counts
  * its batches anew. */
 static void memory_lost(struct world_log *log, struct participant *participant)
@@ -581,10 +590,12 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 			copy_ended(log, sender);
 			participant->awaited = false;
 			/* What was known to be lost does not come back by another start. */
-			if (record->flag || participant_tainted(participant))
+			if (record->flag || participant_tainted(participant)) {
 				memory_lost(log, participant);
-			else
+			} else {
+				member_silent(log);
 				participant_bury(log, participant);
+			}
 		}
 		if (!world_log_reap(world, log))
 			world_log_assign_roles(world, log);
@@ -779,8 +790,12 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 		if (here && node->memory_lost)
 			ghosts_all(log);
 		/* Here already, and it did not speak for the log, or will: then its READY settles it. */
-		if (here || participant_find(log, former))
+		if (participant_find(log, former))
 			continue;
+		if (here) {
+			member_silent(log);
+			continue;
+		}
 		participant = participant_get(log, former, speech->former[i].boot_id);
 		if (!participant)
 			continue;
