@@ -672,6 +672,21 @@ void resume_unheard(struct core *core, struct log *log, struct instance *instanc
 	resume_begin(core, log, instance);
 }
 
+/* It did what only a table that runs does. Another was taken for that, by its reconnect or from a list of
+ * device-mapper: it was the former, and its DTR is lost, or comes by then. */
+static void resume_proven(struct core *core, struct log *log, struct instance *instance)
+{
+	struct instance *other;
+
+	resume_unheard(core, log, instance);
+	TAILQ_FOREACH (other, &log->instances, entry) {
+		if (!other->outrun)
+			continue;
+		other->outrun = false;
+		other->replaced_until_ns = core->now_ns + REPLACED_NS;
+	}
+}
+
 /* Of two tables that reconnected one was the former, which dm_swap_table() ends: the other one runs. */
 static void outrun_resume(struct core *core, struct log *log)
 {
@@ -693,7 +708,7 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	if (needs_resumed(request) && (!instance_live(instance) || instance->outrun)) {
 		reply_unknown(core, request);
 		if (instance->state != INSTANCE_RESUMING)
-			resume_unheard(core, log, instance);
+			resume_proven(core, log, instance);
 		return;
 	}
 	if (needs_resumed(request))

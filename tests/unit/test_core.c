@@ -295,6 +295,36 @@ static void test_outrun_table_is_told_nothing(void **state)
 	small_settle(cluster);
 	assert_int_equal(count_of(cluster, 1, 100), 0);
 	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 100, 5), 0);
+/* The former table came back behind the CTR of the next, so a daemon that missed the RESUME of that, and the
+ * DTR of the former, takes this for the one that runs (seed 6105). The other asks what only that one may: the
+ * former does not hinder repair for ever. */
+static void test_former_table_is_taken_for_the_running(void **state)
+{
+	static const char terminated[] = DISK_LOG;
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, strlen(DISK_LOG)));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, terminated, sizeof(terminated)));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+
+	cluster->inquorate = true;
+	small_restart(cluster, 1);
+	small_tables(cluster, 1, &table, 1);
+	assert_int_equal(error_of(cluster, 1, small_region(cluster, 1, ULOG_IN_SYNC, 101, 1)), -ESRCH);
+	cluster->inquorate = false;
+	small_quorum(cluster, true);
+	small_settle(cluster);
+	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 101, 1), 1);
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	for (unsigned i = 0; i < 60; i++)
+		small_advance(cluster, 1000000000);
+	assert_int_equal(cluster->nodes[1].repairs, REGIONS);
+	assert_int_equal(device_dirty_count(cluster), 0);
 	cluster_free(cluster);
 }
 
@@ -1937,6 +1967,7 @@ int main(void)
 	    cmocka_unit_test(test_failed_rescue_is_not_repeated),
 	    cmocka_unit_test(test_two_tables_reconnect),
 	    cmocka_unit_test(test_outrun_table_is_told_nothing),
+	    cmocka_unit_test(test_former_table_is_taken_for_the_running),
 	    cmocka_unit_test(test_running_table_is_not_the_loaded_one),
 	    cmocka_unit_test(test_flush_of_a_table_without_memory),
 	    cmocka_unit_test(test_broken_log_device),
