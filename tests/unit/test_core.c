@@ -295,6 +295,9 @@ static void test_outrun_table_is_told_nothing(void **state)
 	small_settle(cluster);
 	assert_int_equal(count_of(cluster, 1, 100), 0);
 	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 100, 5), 0);
+	cluster_free(cluster);
+}
+
 /* The former table came back behind the CTR of the next, so a daemon that missed the RESUME of that, and the
  * DTR of the former, takes this for the one that runs (seed 6105). The other asks what only that one may: the
  * former does not hinder repair for ever. */
