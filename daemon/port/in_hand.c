@@ -121,6 +121,16 @@ void in_hand_former(struct in_hand *hand, void (*each_fn)(void *context, uint32_
 	memset(content, 0, sizeof(*content));
 }
 
+bool in_hand_has_former(const struct in_hand *hand)
+{
+	return hand != NULL && hand->content->newest != 0;
+}
+
+bool in_hand_unread(const struct in_hand *hand, uint32_t seq)
+{
+	return in_hand_has_former(hand) && seq - (uint32_t)hand->content->newest < IN_HAND_AHEAD;
+}
+
 void in_hand_remove(int dir_fd)
 {
 	(void)unlinkat(dir_fd, FILE_NAME, 0);

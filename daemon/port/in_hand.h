@@ -13,6 +13,7 @@
 #ifndef DAEMON_PORT_IN_HAND_H
 #define DAEMON_PORT_IN_HAND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* How many requests it remembers; more than a host's mirrors have threads. */
@@ -35,6 +36,11 @@ void in_hand_former(struct in_hand *hand, void (*each_fn)(void *context, uint32_
 
 /* Forget what a former boot left in the directory `dir_fd`: its numbers say nothing of this one. */
 void in_hand_remove(int dir_fd);
+
+/* Before in_hand_former(): was there a former daemon, and is this among the numbers that will be told because
+ * it may never have read them? */
+bool in_hand_has_former(const struct in_hand *hand);
+bool in_hand_unread(const struct in_hand *hand, uint32_t seq);
 
 /* What is in hand stays in the file. NULL is allowed. */
 void in_hand_close(struct in_hand *hand);

@@ -46,6 +46,7 @@ struct netlink {
 	struct netlink_counts counts;
 	bool loses;	      /* the last answer was lost, and that was said */
 	struct in_hand *hand; /* NULL: it could not be opened */
+	bool clearing;	      /* what the kernel will be told to ask again is read, and not taken */
 	struct bytes_writer writer;
 	STAILQ_HEAD(, kept_reply) kept;
 	unsigned kept_count;
@@ -202,11 +203,6 @@ static void former_answer(void *context, uint32_t seq)
 	netlink->counts.former++;
 }
 
-void netlink_answer_former(struct netlink *netlink)
-{
-	in_hand_former(netlink->hand, former_answer, netlink);
-}
-
 static void malformed_log(const struct netlink *netlink, const struct ulog_request *request, const char *why)
 {
 	uint64_t count = netlink->counts.refused + netlink->counts.malformed;
@@ -230,6 +226,8 @@ static void datagram_take(struct netlink *netlink, const void *bytes, size_t siz
 
 	switch (ulog_decode(bytes, size, &event.kernel, &why)) {
 	case ULOG_OK:
+		if (netlink->clearing && in_hand_unread(netlink->hand, event.kernel.seq))
+			break;
 		netlink->counts.requests++;
 		in_hand_taken(netlink->hand, event.kernel.seq);
 		event_sink_post(&netlink->config.sink, &event);
@@ -286,6 +284,17 @@ static bool receive_one(struct netlink *netlink, int fd)
 	datagram_take(netlink, datagram.bytes,
 		      (size_t)size < sizeof(datagram.bytes) ? (size_t)size : sizeof(datagram.bytes));
 	return true;
+}
+
+/* What has come since this daemon listens has one of the numbers that are told: taken as well it would be had
+ * twice, and the second CTR of a reconnect would wait for a RESUME that never comes. */
+void netlink_answer_former(struct netlink *netlink)
+{
+	netlink->clearing = in_hand_has_former(netlink->hand);
+	while (netlink->clearing && receive_one(netlink, nl_socket_get_fd(netlink->socket)))
+		;
+	netlink->clearing = false;
+	in_hand_former(netlink->hand, former_answer, netlink);
 }
 
 static int32_t receive(int32_t fd, int32_t revents, void *context)
