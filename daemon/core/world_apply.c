@@ -704,7 +704,7 @@ struct world_log *world_apply(struct world *world, node_id_t sender, const struc
 	}
 }
 
-static void speech_merge(struct world_log *log, node_id_t sender, const struct speech *speech)
+static void speech_merge(struct world_log *log, const struct world_node *node, const struct speech *speech)
 {
 	struct region_set told;
 
@@ -728,7 +728,9 @@ static void speech_merge(struct world_log *log, node_id_t sender, const struct s
 	region_set_copy(&told, &speech->failed);
 	region_set_intersect(&told, &log->unsynced);
 	if (!region_set_is_empty(&told)) {
-		if (copy_failed(log, sender)) {
+		/* While a suspect is waited for nobody was given anything to copy, whoever has the role by
+		 * now. */
+		if (copy_failed(log, node->node) || node->suspect) {
 			region_set_subtract(&log->unsynced, &told);
 			region_set_union_with(&log->failed, &told);
 		} else {
@@ -834,7 +836,7 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	if (!log || !node || !shape_fits(log, &speech->shape))
 		return log;
 	copy_ended(log, sender);
-	speech_merge(log, sender, speech);
+	speech_merge(log, node, speech);
 	copying = world_log_claim_free(log) && region_set_contains(&speech->marks, log->claim);
 	participant = participant_get(log, sender, node->boot_id);
 	if (!participant)

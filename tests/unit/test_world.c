@@ -58,6 +58,17 @@ static struct world_log *say(struct world *world, node_id_t node, enum record_ty
 	return log;
 }
 
+static void ready(struct world *world, node_id_t node, bool memory_lost)
+{
+	struct record record;
+
+	record_init(&record);
+	record.type = RECORD_READY;
+	record.flag = memory_lost;
+	world_apply(world, node, &record);
+	record_fini(&record);
+}
+
 static void device_says(struct world *world, node_id_t node, uint64_t first, uint64_t end)
 {
 	struct region_set dirty = REGION_SET_EMPTY;
@@ -505,6 +516,47 @@ static void test_failure_spoken_beside_a_copy(void **state)
 	say(&world, 1, RECORD_SYNCED, 40, 41);
 	assert_true(region_set_is_empty(&log->failed));
 	assert_true(region_set_contains(&log->ghosts, 40));
+	world_fini(&world);
+}
+
+/* Another node began a core log anew while the daemon of one whose copy had failed was away: nobody has
+ * copied anything since, and what failed there is still for nobody to copy. Its table has the region out of
+ * sync in its hash, and would write one leg of it alone once others take it for copied (seed 5455). */
+static void test_failure_spoken_by_a_suspect(void **state)
+{
+	(void)state;
+	struct world world;
+	struct speech speech;
+	world_begin(&world);
+	assert_int_equal(world_node_suspected(&world, 2), 0);
+	struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
+
+	assert_int_equal(log->recoverer, 1);
+	assert_true(world_log_assembling(&world, log));
+	world_node_joins(&world, 2, 20, 201);
+	speech_init(&speech);
+	strcpy(speech.uuid, log->uuid);
+	speech.shape = core_shape;
+	speech.instance_count = 1;
+	speech.instances[0] = (struct world_instance){.luid = 0x2000, .resumed = true, .old = true};
+	region_set_add_range(&speech.unsynced, 0, core_shape.region_count);
+	region_set_add(&speech.failed, 40);
+	world_apply_speech(&world, 2, &speech);
+	speech_fini(&speech);
+	ready(&world, 2, false);
+	assert_false(world_log_assembling(&world, log));
+	assert_true(region_set_contains(&log->failed, 40));
+	assert_false(region_set_contains(&log->unsynced, 40));
+	assert_true(region_set_is_empty(&log->ghosts));
+	assert_int_equal(region_set_count(&log->unsynced), core_shape.region_count - 1);
+	assert_true(participant_find(log, 1)->instances[0].old);
+	say(&world, 1, RECORD_SUSPENDED, 0, 0);
+	say(&world, 1, RECORD_DESTROYED, 0, 0);
+	resume(&world, 1, 0x1001, &core_shape);
+	assert_true(region_set_contains(&log->failed, 40)); /* node 2 has its old table */
+	say(&world, 2, RECORD_SUSPENDED, 0, 0);
+	say(&world, 2, RECORD_DESTROYED, 0, 0);
+	assert_int_equal(region_set_count(&log->unsynced), core_shape.region_count);
 	world_fini(&world);
 }
 
@@ -959,17 +1011,6 @@ static void remember_member(struct speech *speech, const struct log_shape *shape
 	speech->former[0].boot_id = 20;
 }
 
-static void ready(struct world *world, node_id_t node, bool memory_lost)
-{
-	struct record record;
-
-	record_init(&record);
-	record.type = RECORD_READY;
-	record.flag = memory_lost;
-	world_apply(world, node, &record);
-	record_fini(&record);
-}
-
 /* A founder was ready, and had not spoken of the log, before another spoke of it as a former member: nobody
  * knows what its tables of then held. A log device does, if the founder has not lost its memory. */
 static void test_former_member_without_memory(void **state)
@@ -1114,6 +1155,7 @@ int main(void)
 	    cmocka_unit_test(test_copy_failure),
 	    cmocka_unit_test(test_failure_beside_a_copy),
 	    cmocka_unit_test(test_failure_spoken_beside_a_copy),
+	    cmocka_unit_test(test_failure_spoken_by_a_suspect),
 	    cmocka_unit_test(test_reshape),
 	    cmocka_unit_test(test_writer_failed),
 	    cmocka_unit_test(test_codec),
