@@ -78,6 +78,7 @@ struct instance {
 	uint64_t remote_since_ns; /* writes wait for recovery since, and no work was asked for; 0: no */
 	uint64_t remote_asked_ns; /* IS_REMOTE_RECOVERING: asked last, or had its turn to */
 	bool remote_idle;	  /* it did not ask when it had its turn */
+	bool remote_over;	  /* its kernel was told that all is in sync, and asks no more (hazard A4) */
 	enum suspend_step suspend_step;
 	uint64_t suspend_deadline_ns;
 	bool leaving_sent, suspended_sent;

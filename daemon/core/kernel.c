@@ -204,7 +204,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		instance->known = true;
 		instance->state = INSTANCE_RESUMED;
 		instance->ran_ns = instance->remote_asked_ns = core->now_ns;
-		instance->remote_idle = false;
+		instance->remote_idle = instance->remote_over = false;
 		/* What it holds may be known to nobody: its first FLUSH waits until all is dirty. */
 		if (instance->tainted) {
 			marks_adopt(core, log, instance, &self->marks);
@@ -701,6 +701,19 @@ static void outrun_resume(struct core *core, struct log *log)
 		}
 }
 
+static void request_sync_count(struct core *core, const struct log *log, struct instance *instance,
+			       const struct ulog_request *request)
+{
+	uint64_t count = 0;
+
+	/* A table whose RESUME was cut was told nothing of the log (hazard B8). */
+	if (instance_live(instance) && !instance->resume_cut)
+		count = recovery_sync_count(core, log);
+	if (count >= instance->constructor.region_count)
+		instance->remote_over = true;
+	reply_u64(core, request, count);
+}
+
 static void request_known(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request)
 {
@@ -724,12 +737,7 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	case ULOG_RESUME: request_resume(core, log, instance, request); break;
 	case ULOG_GET_REGION_SIZE: reply_u64(core, request, instance->constructor.region_size_sectors); break;
 	case ULOG_GET_RESYNC_WORK: recovery_work(core, log, instance, request); break;
-	case ULOG_GET_SYNC_COUNT:
-		/* A table whose RESUME was cut was told nothing of the log (hazard B8). */
-		reply_u64(core, request,
-			  instance_live(instance) && !instance->resume_cut ? recovery_sync_count(core, log)
-									   : 0);
-		break;
+	case ULOG_GET_SYNC_COUNT: request_sync_count(core, log, instance, request); break;
 	case ULOG_STATUS_INFO:
 	case ULOG_STATUS_TABLE: request_status(core, log, instance, request); break;
 	default:

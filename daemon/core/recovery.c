@@ -11,7 +11,7 @@
 #define RESCUE_RETRY_NS NS_PER_S
 /* What writers still wait for is asked of the recoverer once more after this long. */
 #define WANT_AGAIN_NS (2 * NS_PER_S)
-/* A mirror out of sync that has not asked IS_REMOTE_RECOVERING for so long gets its turn: one that did not
+/* A mirror that may have to ask IS_REMOTE_RECOVERING and has not for so long gets its turn: one that did not
  * ask when it had it, the other. */
 #define REMOTE_TURN_NS	    NS_PER_S
 #define REMOTE_TURN_IDLE_NS (10 * NS_PER_S)
@@ -194,15 +194,15 @@ static bool failures_durable(struct core *core, struct log *log)
  * The kernel asks this at most once in 250 ms, for all mirrors of the host together, and each mirror whose
  * writes wait tries it every 200 ms: the phases of these timers decide which of two gets to ask, always the
  * same. The writes, and the suspend, of the other wait for ever. While a question waits for its answer that
- * mirror's worker asks no other: so it waits until those that did not get to ask have had their turn.
+ * mirror's worker asks no other: so it waits until those that did not get to ask have had their turn. One in
+ * sync asks too, until its kernel has been told so.
  */
-static bool remote_turn(const struct core *core, const struct log *log, const struct instance *instance)
+static bool remote_turn(const struct core *core, const struct instance *instance)
 {
 	uint64_t patience_ns = instance->remote_idle ? REMOTE_TURN_IDLE_NS : REMOTE_TURN_NS;
 
 	return (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED) &&
-	       !region_set_is_empty(&log->unsynced) &&
-	       core->now_ns - instance->remote_asked_ns >= patience_ns;
+	       !instance->remote_over && core->now_ns - instance->remote_asked_ns >= patience_ns;
 }
 
 /* Is it the turn of others? `over`: it has been, and they had nothing to ask. */
@@ -216,7 +216,7 @@ static bool remote_turn_of_others(struct core *core, const struct log *log, bool
 		if (other == log)
 			continue;
 		TAILQ_FOREACH (instance, &other->instances, entry) {
-			if (!remote_turn(core, other, instance))
+			if (!remote_turn(core, instance))
 				continue;
 			found = true;
 			if (!over)
@@ -286,6 +286,7 @@ void recovery_remote_answer(struct core *core, struct log *log, struct instance 
 		region_set_add(&log->wanted, region);
 	else if (recovering && !region_set_contains(&log->want_sent, region))
 		region_set_add(&log->want_pending, region);
+	instance->remote_over = hint >= instance->constructor.region_count;
 	ulog_data_two_u64(data, recovering, hint);
 	reply(core, seq, instance->luid, 0, data, sizeof(data));
 }

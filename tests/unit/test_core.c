@@ -1853,6 +1853,28 @@ static void test_turns_to_ask_what_recovers(void **state)
 	cluster_free(cluster);
 }
 
+/* So does a mirror in sync whose kernel has not been told so yet: its first write asks. */
+static void test_turn_of_a_mirror_in_sync(void **state)
+{
+	static const char other[] = "LVM-other";
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t held;
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	cluster->uuid = other;
+	activate(cluster, 1, 200, CORE_LOG " nosync");
+	small_advance(cluster, 1100000000);
+	held = ask_remote(cluster, NULL, 100);
+	assert_waits(cluster, 1, held);
+	assert_answered(cluster, 1, ask_remote(cluster, other, 200));
+	assert_answered(cluster, 1, held);
+	/* It was told that all is in sync, and asks no more. */
+	small_advance(cluster, 11000000000);
+	assert_answered(cluster, 1, ask_remote(cluster, NULL, 100));
+	cluster_free(cluster);
+}
+
 /* Whoever speaks of a log that nobody else knows says of what its kernel has copied, and it has not told the
  * cluster, that it is a ghost: the copy may be in a cache, and lost there. */
 static void test_copied_and_not_told_is_spoken_of(void **state)
@@ -2017,6 +2039,7 @@ int main(void)
 	    cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
 	    cmocka_unit_test(test_failure_beside_a_copy),
 	    cmocka_unit_test(test_turns_to_ask_what_recovers),
+	    cmocka_unit_test(test_turn_of_a_mirror_in_sync),
 	    cmocka_unit_test(test_copied_and_not_told_is_spoken_of),
 	    cmocka_unit_test(test_doubt_of_a_copy),
 	    cmocka_unit_test(test_killed_where_a_region_was_copied),
