@@ -321,6 +321,7 @@ static void own_frame_delivered(struct core *core, uint64_t incarnation)
 	core->frame_in_flight = false;
 	if (incarnation != core->incarnation)
 		return;
+	run_state_ended_delivered(core);
 	TAILQ_FOREACH (log, &core->logs, entry) {
 		marks_delivered(core, log);
 		run_state_delivered(core, log);

@@ -265,7 +265,8 @@ struct member {
 struct remembered_table {
 	char uuid[LOG_UUID_BYTES];
 	bool unknown; /* it runs, and has not introduced itself to this daemon, which has no memory of it */
-	luid_t ended; /* a DTR that came while it was: the cluster was told, the next copy is answered */
+	luid_t ended; /* a DTR that came while it was: the next copy is answered */
+	bool owed;    /* and that is not in the order yet */
 };
 
 /* Stands in the order for a table whose luid nobody has heard. The kernel's are addresses. */
@@ -387,6 +388,8 @@ void kernel_wait(struct core *core, struct log *log, const struct ulog_request *
 void resume_begin(struct core *core, struct log *log, struct instance *instance);
 void resume_unheard(struct core *core, struct log *log, struct instance *instance);
 bool kernel_waits(const struct log *log, luid_t luid, enum ulog_type type);
+/* Of tables that are gone, and of which this daemon had no memory: this node is ready. */
+void kernel_ended_tell(struct core *core);
 void kernel_fail_kept(struct core *core, const char *uuid);
 void waiting_reply(struct core *core, struct log *log, struct waiting *waiting, int error);
 void waiting_reply_all(struct core *core, struct log *log, luid_t luid, enum ulog_type type, int error);
@@ -513,6 +516,7 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 /* The table of that log which runs here, and is not known; or NULL. */
 struct remembered_table *run_state_unknown(struct core *core, const char *uuid);
 void run_state_introduced(struct core *core, const char *uuid);
+void run_state_ended_delivered(struct core *core); /* a frame of this node */
 void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns);
 void run_state_meta(struct core *core, struct log *log);
 void run_state_set(struct core *core, struct log *log, enum run_bits kind, luid_t luid,

@@ -754,29 +754,57 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	}
 }
 
-/* This daemon lost its memory of the table, the cluster may not have (hazard A10). And it may have written
- * unmarked without a word to this daemon: the cluster hears of that first, and this answer waits for the
- * kernel's next copy, in 15 s. */
-static void request_dtr_unknown(struct core *core, const struct ulog_request *request)
+/* Say of a table that this daemon lost its memory of, and that went: the cluster may know of it (hazard A10),
+ * or it may have written unmarked without a word. `known`: to the cluster. */
+static bool ended_tell(struct core *core, const char *uuid, luid_t luid, bool known)
 {
-	const struct world_log *world =
-	    core->join == JOIN_READY ? world_log_find(&core->world, request->uuid) : NULL;
-	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
-	struct remembered_table *table = world ? run_state_unknown(core, request->uuid) : NULL;
-	bool known = self && participant_instance(self, request->luid);
-	bool speak = table && !known && table->ended != request->luid && send_has_room(core);
+	const struct world_log *world = world_log_find(&core->world, uuid);
 	struct record *record;
 
-	speak = speak && tainted_send(core, request->uuid, request->luid, &world->shape);
-	if (speak || (known && send_has_room(core))) {
-		record = send_add(core, RECORD_DESTROYED, request->uuid);
-		if (record)
-			record->luid = request->luid;
+	if (!world || !send_has_room(core) || (!known && !tainted_send(core, uuid, luid, &world->shape)))
+		return false;
+	record = send_add(core, RECORD_DESTROYED, uuid);
+	if (record)
+		record->luid = luid;
+	return record != NULL;
+}
+
+static bool ended_known(const struct core *core, const char *uuid, luid_t luid)
+{
+	const struct world_log *world = core->join == JOIN_READY ? world_log_find(&core->world, uuid) : NULL;
+	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
+
+	return self && participant_instance(self, luid);
+}
+
+void kernel_ended_tell(struct core *core)
+{
+	for (size_t i = 0; i < core->table_count; i++) {
+		struct remembered_table *table = &core->tables[i];
+
+		if (table->owed)
+			table->owed = ended_tell(core, table->uuid, table->ended,
+						 ended_known(core, table->uuid, table->ended));
 	}
-	if (speak)
+}
+
+/* When the cluster hears of a table that nobody knows, this answer waits for the kernel's next copy, in 15 s.
+ * A daemon that is not ready, or has to start from a checkpoint before that is in the order, says it then. */
+static void request_dtr_unknown(struct core *core, const struct ulog_request *request)
+{
+	struct remembered_table *table = run_state_unknown(core, request->uuid);
+	bool known = ended_known(core, request->uuid, request->luid);
+
+	if (known)
+		ended_tell(core, request->uuid, request->luid, true);
+	else if (table && table->ended != request->luid) {
 		table->ended = request->luid;
-	else
-		reply_plain(core, request, 0);
+		table->owed =
+		    core->join != JOIN_READY || ended_tell(core, request->uuid, request->luid, false);
+		if (table->owed && core->join == JOIN_READY)
+			return;
+	}
+	reply_plain(core, request, 0);
 }
 
 void kernel_request(struct core *core, const struct ulog_request *request)

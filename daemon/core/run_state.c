@@ -335,6 +335,13 @@ void run_state_introduced(struct core *core, const char *uuid)
 			core->tables[i].unknown = false;
 }
 
+void run_state_ended_delivered(struct core *core)
+{
+	for (size_t i = 0; i < core->table_count && core->join == JOIN_READY; i++)
+		if (core->tables[i].owed && !send_waits(core, RECORD_DESTROYED, core->tables[i].uuid))
+			core->tables[i].owed = false;
+}
+
 static bool table_remembered(const struct core *core, const char *uuid)
 {
 	for (size_t i = 0; i < core->table_count; i++)

@@ -1220,6 +1220,38 @@ static void test_unknown_table_is_removed(void **state)
 	cluster_free(cluster);
 }
 
+/* Also when that was while this node had no part in the cluster, or lost it before it was heard. */
+static void test_unknown_table_is_removed_unheard(void **state)
+{
+	(void)state;
+	for (unsigned lost_first = 0; lost_first < 2; lost_first++) {
+		struct small_cluster *cluster = cluster_with_unknown_table();
+
+		cluster->nodes[2].legs_broken = true;
+		if (lost_first)
+			small_lost(cluster, 1);
+		else
+			small_quorum(cluster, false);
+		small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+		small_lost(cluster, 1);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+		small_quorum(cluster, true);
+		small_back(cluster, 1);
+		small_settle(cluster);
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		cluster->nodes[2].legs_broken = false;
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		/* It is said once. */
+		cluster->nodes[2].legs_broken = true;
+		small_lost(cluster, 1);
+		small_back(cluster, 1);
+		small_settle(cluster);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
 /* Nobody else knows what a table was told when the last daemon of a core log dies between two stores. */
 static void test_killed_between_two_stores_of_a_resume(void **state)
 {
@@ -2018,6 +2050,7 @@ int main(void)
 	    cmocka_unit_test(test_one_leg_waits_for_the_first_write),
 	    cmocka_unit_test(test_unknown_table_is_replaced),
 	    cmocka_unit_test(test_unknown_table_is_removed),
+	    cmocka_unit_test(test_unknown_table_is_removed_unheard),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
 	    cmocka_unit_test(test_inactive_table_that_went_unheard),
