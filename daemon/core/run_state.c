@@ -281,13 +281,15 @@ static bool table_is_loaded(const struct table *tables, size_t count, const char
 }
 
 /* A table that runs, and no instance that does: its RESUME was lost. The newest one is it, or the one before
- * when another has been loaded since. */
+ * when another has been loaded since. When that is the only one, nobody knows the table that runs. */
 static void table_resume(struct core *core, struct log *log, bool loaded)
 {
 	struct instance *instance = TAILQ_LAST(&log->instances, instances);
 
 	if (instance && loaded && TAILQ_PREV(instance, instances, entry))
 		instance = TAILQ_PREV(instance, instances, entry);
+	else if (instance && loaded && !instance->known && !instance->tainted)
+		return;
 	if (!instance || log_table_live(log) || instance->state == INSTANCE_RESUMING)
 		return;
 	resume_unheard(core, log, instance);
@@ -394,7 +396,8 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 static void tables_wake(struct core *core, const struct table *tables, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (tables[i].live && !tables[i].suspended && !log_find(core, tables[i].uuid))
+		if (!tables[i].suspended && table_is_unknown(core, &tables[i]) &&
+		    (!log_find(core, tables[i].uuid) || table_is_loaded(tables, count, tables[i].uuid)))
 			effect_add(core, EFFECT_WAKE)->uuid = effect_keep(core, strdup(tables[i].uuid));
 }
 

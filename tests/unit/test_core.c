@@ -1204,6 +1204,26 @@ static void test_unknown_table_is_replaced(void **state)
 	cluster_free(cluster);
 }
 
+/* The next one is loaded when the daemon looks at the tables again: it is not the one that runs. */
+static void test_unknown_table_beside_a_loaded_one(void **state)
+{
+	static const struct table tables[] = {{.uuid = SMALL_UUID, .live = true}, {.uuid = SMALL_UUID}};
+	struct small_cluster *cluster = cluster_with_unknown_table();
+	unsigned wakes = cluster->nodes[1].wakes;
+
+	(void)state;
+	cluster->nodes[2].legs_broken = true;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1));
+	small_advance(cluster, 1000000000);
+	small_tables(cluster, 1, tables, 2);
+	assert_int_equal(count_of(cluster, 1, 101), 0);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	assert_int_equal(cluster->nodes[1].wakes, wakes + 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	assert_int_equal(count_of(cluster, 2, 200), 0);
+	cluster_free(cluster);
+}
+
 /* It is removed: it is gone when the cluster has heard of it. */
 static void test_unknown_table_is_removed(void **state)
 {
@@ -2049,6 +2069,7 @@ int main(void)
 	    cmocka_unit_test(test_one_leg_waits_for_the_log_device),
 	    cmocka_unit_test(test_one_leg_waits_for_the_first_write),
 	    cmocka_unit_test(test_unknown_table_is_replaced),
+	    cmocka_unit_test(test_unknown_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_unknown_table_is_removed),
 	    cmocka_unit_test(test_unknown_table_is_removed_unheard),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
