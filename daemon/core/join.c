@@ -28,6 +28,7 @@ void join_unlearn_sent(struct log *log)
 	log->claim_known_sent = false;
 	log->release_sent = false;
 	log->write_end_sent = false;
+	log->failures_batch = 0;
 	log->repair_retry_ns = UINT64_MAX;
 	log->device.failed = false; /* was told to nobody, or belongs to a role that is given anew */
 }
@@ -46,7 +47,6 @@ static void log_unlearn(struct log *log)
 	region_set_clear(&log->want_sent);
 	region_set_clear(&log->wanted);
 	log->was_recoverer = false;
-	log->failures_batch = 0;
 	join_unlearn_sent(log);
 	log->device.merged = false;
 	log->device.stale = log->device.state == DEVICE_READING;

@@ -295,19 +295,21 @@ static void table_resume(struct core *core, struct log *log, bool loaded)
 	resume_unheard(core, log, instance);
 }
 
-/* Does it run without a word to this daemon? */
-static bool table_is_unknown(struct core *core, const struct table *table)
+/* Does it run without a word to this daemon? One that was heard of before it was resumed is it that runs,
+ * unless it is loaded still. */
+static bool table_is_unknown(struct core *core, const struct table *tables, size_t count, size_t which)
 {
-	const struct log *log = log_find(core, table->uuid);
+	const struct log *log = log_find(core, tables[which].uuid);
 	const struct instance *instance;
 
-	if (!table->live)
+	if (!tables[which].live)
 		return false;
-	if (log)
-		TAILQ_FOREACH (instance, &log->instances, entry)
-			if (instance->known || instance->tainted)
-				return false;
-	return true;
+	if (!log || TAILQ_EMPTY(&log->instances))
+		return true;
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->known || instance->tainted)
+			return false;
+	return table_is_loaded(tables, count, tables[which].uuid);
 }
 
 static void tables_remember(struct core *core, const struct table *tables, size_t count)
@@ -318,7 +320,7 @@ static void tables_remember(struct core *core, const struct table *tables, size_
 	core->table_count = core->tables_known ? count : 0;
 	for (size_t i = 0; i < core->table_count; i++) {
 		strncpy(core->tables[i].uuid, tables[i].uuid, LOG_UUID_BYTES - 1);
-		core->tables[i].unknown = table_is_unknown(core, &tables[i]);
+		core->tables[i].unknown = table_is_unknown(core, tables, count, i);
 	}
 }
 
@@ -396,8 +398,7 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 static void tables_wake(struct core *core, const struct table *tables, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (!tables[i].suspended && table_is_unknown(core, &tables[i]) &&
-		    (!log_find(core, tables[i].uuid) || table_is_loaded(tables, count, tables[i].uuid)))
+		if (!tables[i].suspended && table_is_unknown(core, tables, count, i))
 			effect_add(core, EFFECT_WAKE)->uuid = effect_keep(core, strdup(tables[i].uuid));
 }
 

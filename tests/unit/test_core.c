@@ -1272,6 +1272,27 @@ static void test_unknown_table_is_removed_unheard(void **state)
 	}
 }
 
+/* A table that this node has heard of is resumed while no daemon listens: it is none that nobody knows. */
+static void test_table_resumed_unheard_is_known(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = cluster_new(2);
+	uint32_t seq;
+
+	(void)state;
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 2, 200);
+	seq = small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, (uint32_t)strlen(DISK_LOG));
+	assert_answered(cluster, 1, seq);
+	small_restart(cluster, 1);
+	cluster->nodes[1].legs_broken = cluster->nodes[2].legs_broken = true;
+	small_tables(cluster, 1, &table, 1);
+	small_settle(cluster);
+	assert_int_equal(count_of(cluster, 1, 100), REGIONS);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	cluster_free(cluster);
+}
+
 /* Nobody else knows what a table was told when the last daemon of a core log dies between two stores. */
 static void test_killed_between_two_stores_of_a_resume(void **state)
 {
@@ -2069,6 +2090,7 @@ int main(void)
 	    cmocka_unit_test(test_one_leg_waits_for_the_log_device),
 	    cmocka_unit_test(test_one_leg_waits_for_the_first_write),
 	    cmocka_unit_test(test_unknown_table_is_replaced),
+	    cmocka_unit_test(test_table_resumed_unheard_is_known),
 	    cmocka_unit_test(test_unknown_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_unknown_table_is_removed),
 	    cmocka_unit_test(test_unknown_table_is_removed_unheard),
