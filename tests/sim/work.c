@@ -149,8 +149,11 @@ static void forgotten_note(struct sim *sim, const struct sim_node *node, unsigne
 {
 	const struct log *log = node->core ? log_find(node->core, sim->logs[number].uuid) : NULL;
 	const struct instance *table = log ? log_resumed_instance(log) : NULL;
+	const struct world_log *world = log ? log_world(node->core, log) : NULL;
 
-	if (table && table->tainted)
+	/* One that the cluster alone knows of begins the log as well, and may come and go between two looks.
+	 */
+	if (table && (table->tainted || (world && world_log_tainted(world))))
 		sim->logs[number].forgotten = true;
 	else if (table && node->core->active && region_set_is_subset(&log->ghosts, &log->untold))
 		sim->logs[number].forgotten = false;
