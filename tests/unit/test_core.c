@@ -1635,6 +1635,37 @@ static uint64_t digest_of(const struct small_cluster *cluster, node_id_t node)
 	return digest;
 }
 
+/* A copy ends beside the speech of its node, and to the others the region is a ghost: no SYNCED will tell of
+ * it, and it does not count as in sync (seed 30452999, 8,000 steps). */
+static void test_copy_ends_beside_the_speech(void **state)
+{
+	static const char terminated[] = CORE_LOG;
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 1, 100, CORE_LOG);
+	activate(cluster, 2, 200, CORE_LOG);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0));
+	cluster->nodes[1].slow = true;
+	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 5), 1);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	small_lost(cluster, 1);
+	small_settle(cluster);
+	cluster->memory_lost = true;
+	small_leave(cluster, 2, false);
+	small_join(cluster, 2, 20);
+	small_settle(cluster);
+	small_back(cluster, 1);
+	small_settle(cluster);
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_CTR, 200, terminated, sizeof(terminated)));
+	small_request(cluster, 2, ULOG_RESUME, 200, NULL, 0);
+	small_io_end(cluster, 1);
+	small_settle(cluster);
+	assert_int_equal(count_of(cluster, 2, 200), 0);
+	assert_int_equal(count_of(cluster, 1, 100), 0);
+	cluster_free(cluster);
+}
+
 /* Between the checkpoint's making and its arrival the view becomes active, and inactive again: the joiner
  * counts that epoch too. */
 static void test_quorum_flips_while_a_checkpoint_is_under_way(void **state)
@@ -2107,6 +2138,7 @@ int main(void)
 	    cmocka_unit_test(test_end_in_the_middle_of_the_speech),
 	    cmocka_unit_test(test_two_tables_go_under_a_device_write),
 	    cmocka_unit_test(test_restart_before_a_mirror_grows),
+	    cmocka_unit_test(test_copy_ends_beside_the_speech),
 	    cmocka_unit_test(test_quorum_flips_while_a_checkpoint_is_under_way),
 	    cmocka_unit_test(test_failure_behind_many_sync_bits),
 	    cmocka_unit_test(test_role_is_given_away_before_the_resume),
