@@ -493,8 +493,8 @@ static void mirror_ghosts(struct core *core, struct log *log, const struct world
 {
 	struct region_set ghosts = {0};
 
-	/* No SYNCED will tell of what the others took for a ghost when this node spoke: that copy ended beside
-	 * its speech. */
+	/* No SYNCED will tell of what the others took for a ghost when this node spoke: that copy ended
+	 * beside its speech. */
 	region_set_intersect(&log->untold, &world->unsynced);
 	if (region_set_is_empty(&log->orphans) && region_set_is_empty(&log->untold)) {
 		run_state_replace(core, log, RUN_GHOST, &log->ghosts, &world->ghosts);
