@@ -315,8 +315,11 @@ static void settle_as_winner(struct core *core, const struct record_hello *best)
 	/* A joiner knows nothing of streams under way: they begin again behind its checkpoint. */
 	stream_drop_in(core);
 	stream_drop_out(core, STREAM_DEVICE);
-	TAILQ_FOREACH (log, &core->logs, entry)
+	/* Another boot's HELLO buries the former one: what failed may be plain out of sync from here on. */
+	TAILQ_FOREACH (log, &core->logs, entry) {
 		device_tell_again(core, log);
+		device_recheck(core, log);
+	}
 	if (donor == core->config.node)
 		join_send_checkpoint(core);
 }

@@ -909,6 +909,48 @@ static void test_failed_copy_waits_for_the_reload(void **state)
 	cluster_free(cluster);
 }
 
+/* The last table that is older than a failed copy was of a boot that ended, as the HELLO of the next one
+ * proves. The recoverer's kernel is woken there, once, and has to be given the region when it asks (hazards
+ * B1, B11). */
+static void test_failed_copy_of_a_former_boot(void **state)
+{
+	struct small_cluster *cluster = cluster_new(0);
+	uint32_t work;
+	uint64_t region;
+	unsigned wakes;
+
+	(void)state;
+	cluster->fencing = FENCING_NONE;
+	small_join(cluster, 1, 10);
+	small_settle(cluster);
+	small_join(cluster, 2, 20);
+	small_settle(cluster);
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	work = small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
+	region = small_reply_u64(cluster, 1, work, 1);
+	assert_answered(cluster, 1, set_sync(cluster, 1, 100, region, 0));
+	recover_all(cluster, 1, 100);
+	small_leave(cluster, 2, true);
+	reload(cluster, 1, 100, 101);
+	recover_all(cluster, 1, 101);
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS - 1);
+	wakes = cluster->nodes[1].wakes;
+	cluster->hold = true;
+	small_join(cluster, 2, 21);
+	small_deliver(cluster, 2);
+	assert_int_equal(cluster->nodes[1].wakes, wakes + 1);
+	work = small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 101, NULL, 0);
+	assert_int_equal(small_reply_u64(cluster, 1, work, 0), 1);
+	assert_int_equal(small_reply_u64(cluster, 1, work, 1), region);
+	cluster->hold = false;
+	small_settle(cluster);
+	recover_all(cluster, 1, 101);
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
+	assert_int_equal(device_dirty_count(cluster), 0);
+	cluster_free(cluster);
+}
+
 /* A leg fails at node 2 under a region in sync, then at node 1, whose table was resumed in between: every
  * table goes on to be told that both regions are in sync, so it writes every leg and marks (Red Hat bug
  * 596453); none counts them. The daemon repairs them once both tables were reloaded. */
@@ -2111,6 +2153,7 @@ int main(void)
 	    cmocka_unit_test(test_held_mark_outlives_the_suspend),
 	    cmocka_unit_test(test_all_leave_at_once),
 	    cmocka_unit_test(test_failed_copy_waits_for_the_reload),
+	    cmocka_unit_test(test_failed_copy_of_a_former_boot),
 	    cmocka_unit_test(test_failed_leg_stays_in_sync_for_others),
 	    cmocka_unit_test(test_suspend_flushes_what_is_held),
 	    cmocka_unit_test(test_copied_is_told_before_the_suspend),
