@@ -269,9 +269,6 @@ struct remembered_table {
 	bool owed;    /* and that is not in the order yet */
 };
 
-/* Stands in the order for a table whose luid nobody has heard. The kernel's are addresses. */
-#define LUID_UNKNOWN ((luid_t)0)
-
 struct core {
 	struct core_config config;
 	uint64_t now_ns;

@@ -38,6 +38,9 @@ struct world_node {
 	enum node_state state;
 };
 
+/* Stands in the order for a table whose luid nobody has heard. The kernel's are addresses. */
+#define LUID_UNKNOWN ((luid_t)0)
+
 struct world_instance {
 	luid_t luid;
 	bool resumed;

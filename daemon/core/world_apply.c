@@ -320,6 +320,15 @@ static struct world_log *log_found(struct world *world, const char *uuid, const 
 	return log;
 }
 
+/* The table that nobody could name is here, or its end is told (hazard A10): a host runs one. */
+static void nameless_return(struct participant *participant)
+{
+	struct world_instance *instance = participant_instance(participant, LUID_UNKNOWN);
+
+	if (instance)
+		*instance = participant->instances[--participant->instance_count];
+}
+
 static struct world_log *apply_resume(struct world *world, node_id_t sender, const struct record *record)
 {
 	struct world_log *log = world_log_find(world, record->uuid);
@@ -340,6 +349,8 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 		participant->late = participant->late || world_undecided(world) ||
 				    (world_of_two(world) && !region_set_is_empty(&participant->unheard));
 	}
+	if (record->flag)
+		nameless_return(participant);
 	instance = participant_instance(participant, record->luid);
 	if (!instance) {
 		if (participant->instance_count == PARTICIPANT_INSTANCES_MAX)
@@ -562,9 +573,12 @@ static void member_silent(struct world_log *log)
 }
 
 /* A daemon of the same boot that knows nothing: what others know of its node stays (hazard A10). It counts
- * its batches anew. */
+ * its batches anew. Founders remember the member, not its table: that stands here without its number. */
 static void memory_lost(struct world_log *log, struct participant *participant)
 {
+	if (participant->instance_count == 0)
+		participant->instances[participant->instance_count++] =
+		    (struct world_instance){.luid = LUID_UNKNOWN};
 	for (unsigned i = 0; i < participant->instance_count; i++)
 		participant->instances[i].tainted = participant->instances[i].old = true;
 	/* What waits for the end of a copy goes on waiting for it, or the claim would seem not to be free. */

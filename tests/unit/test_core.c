@@ -1314,6 +1314,45 @@ static void test_unknown_table_is_removed_unheard(void **state)
 	}
 }
 
+/* A founder remembers the member whose table that is: until it comes back, or its end is told, or there is
+ * none, nobody copies (seed 30531100). */
+static void test_unknown_table_of_a_former_member(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+
+	(void)state;
+	for (unsigned end = 0; end < 3; end++) {
+		struct small_cluster *cluster = cluster_new(2);
+
+		activate(cluster, 1, 100, DISK_LOG);
+		activate(cluster, 2, 200, DISK_LOG);
+		recover_all(cluster, 1, 100);
+		small_advance(cluster, 1000000000);
+		cluster->ring_stays = true;
+		cluster->fencing = FENCING_NONE;
+		small_leave(cluster, 1, false);
+		small_settle(cluster);
+		small_restart(cluster, 2);
+		small_settle(cluster);
+		cluster->memory_lost = true;
+		small_join(cluster, 1, 10);
+		small_tables(cluster, 1, &table, end < 2);
+		small_settle(cluster);
+		small_advance(cluster, 60000000000);
+		if (end < 2) {
+			assert_int_equal(count_of(cluster, 2, 200), 0);
+			if (end)
+				activate(cluster, 1, 101, DISK_LOG);
+			else
+				small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+			assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+			small_advance(cluster, 60000000000);
+		}
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
 /* A table that this node has heard of is resumed while no daemon listens: it is none that nobody knows. */
 static void test_table_resumed_unheard_is_known(void **state)
 {
@@ -2168,6 +2207,7 @@ int main(void)
 	    cmocka_unit_test(test_unknown_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_unknown_table_is_removed),
 	    cmocka_unit_test(test_unknown_table_is_removed_unheard),
+	    cmocka_unit_test(test_unknown_table_of_a_former_member),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
 	    cmocka_unit_test(test_inactive_table_that_went_unheard),

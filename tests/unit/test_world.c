@@ -1032,6 +1032,48 @@ static void test_former_member_without_memory(void **state)
 		}
 }
 
+/* The founder knows the member, not its table. That may run, and write one leg of what it has out of sync by
+ * itself: until it has come back, or its end was told, nothing is repaired (seed 30531100). */
+static void test_former_table_without_memory(void **state)
+{
+	(void)state;
+	static struct speech speech;
+
+	for (unsigned returns = 0; returns < 2; returns++) {
+		struct world world;
+		struct record record;
+
+		world_begin(&world);
+		world_node_find(&world, 2)->state = NODE_GONE;
+		remember_member(&speech, &core_shape);
+		struct world_log *log = world_apply_speech(&world, 1, &speech);
+		world_node_joins(&world, 2, 20, 201);
+		ready(&world, 2, true);
+		assert_int_equal(region_set_count(&log->ghosts), 200);
+		assert_non_null(world_log_repair_hindrance(&world, log));
+		assert_false(participant_resumed(participant_find(log, 2)));
+
+		record_init(&record);
+		record.type = returns ? RECORD_RESUME : RECORD_DESTROYED;
+		strcpy(record.uuid, "LVM-abc");
+		record.shape = core_shape;
+		record.log = log->number;
+		record.luid = returns ? 0x2000 : LUID_UNKNOWN;
+		record.flag = returns;
+		world_apply(&world, 2, &record);
+		record_fini(&record);
+		if (returns) {
+			assert_int_equal(participant_find(log, 2)->instance_count, 1);
+			assert_non_null(world_log_repair_hindrance(&world, log));
+			say(&world, 2, RECORD_DESTROYED, 0, 0);
+		}
+		assert_null(participant_find(log, 2));
+		assert_int_equal(region_set_count(&log->ghosts), 200);
+		speech_fini(&speech);
+		world_fini(&world);
+	}
+}
+
 /* The log was put together while a former member was away. It comes back and does not speak of the log: its
  * table went while others did not hear what that held still (seed 16202). Once all have spoken its marks are
  * known. */
@@ -1171,6 +1213,7 @@ int main(void)
 	    cmocka_unit_test(test_write_in_flight),
 	    cmocka_unit_test(test_ghosts_are_spoken),
 	    cmocka_unit_test(test_former_member_without_memory),
+	    cmocka_unit_test(test_former_table_without_memory),
 	    cmocka_unit_test(test_former_member_is_silent),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
 	};
