@@ -235,9 +235,9 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 	}
 }
 
-/* Say of a table what its reconnect would have said: it may have written unmarked (hazards A2, A7). */
-static struct record *tainted_send(struct core *core, const char *uuid, luid_t luid,
-				   const struct log_shape *shape)
+/* `tainted`: it may have written unmarked (hazards A2, A7). */
+static struct record *resume_record(struct core *core, const char *uuid, luid_t luid,
+				    const struct log_shape *shape, bool tainted)
 {
 	struct record *record = send_add(core, RECORD_RESUME, uuid);
 
@@ -246,32 +246,26 @@ static struct record *tainted_send(struct core *core, const char *uuid, luid_t l
 	memcpy(record->uuid, uuid, strnlen(uuid, sizeof(record->uuid) - 1) + 1);
 	record->luid = luid;
 	record->shape = *shape;
-	record->flag = true;
+	record->flag = tainted;
 	return record;
 }
 
 static void resume_send(struct core *core, struct log *log, struct instance *instance)
 {
 	struct log_shape shape;
-	struct record *record;
 
 	if (instance->resume_sent || core->join != JOIN_READY || !core->active)
 		return;
 	if (core->config.fencing == FENCING_DLM && !core->fence_held)
 		return;
 	shape_of(&instance->constructor, &shape);
-	/* The table that ran before never asked this daemon anything. It is gone when the next one's RESUME
-	 * is heard (run_state_disown_others()). */
+	/* The table that ran before never asked this daemon anything: what its reconnect would have said is
+	 * said for it. It is gone when the next one's RESUME is heard (run_state_disown_others()). */
 	if (!instance->known && !instance->tainted && run_state_unknown(core, log->uuid) &&
-	    !tainted_send(core, log->uuid, LUID_UNKNOWN, &shape))
+	    !resume_record(core, log->uuid, LUID_UNKNOWN, &shape, true))
 		return;
-	record = send_add(core, RECORD_RESUME, log->uuid);
-	if (!record)
+	if (!resume_record(core, log->uuid, instance->luid, &shape, instance->tainted))
 		return;
-	memcpy(record->uuid, log->uuid, sizeof(record->uuid));
-	record->luid = instance->luid;
-	record->shape = shape;
-	record->flag = instance->tainted;
 	instance->resume_sent = true;
 	instance->resume_heard = instance->refused = false;
 }
@@ -761,7 +755,8 @@ static bool ended_tell(struct core *core, const char *uuid, luid_t luid, bool kn
 	const struct world_log *world = world_log_find(&core->world, uuid);
 	struct record *record;
 
-	if (!world || !send_has_room(core) || (!known && !tainted_send(core, uuid, luid, &world->shape)))
+	if (!world || !send_has_room(core) ||
+	    (!known && !resume_record(core, uuid, luid, &world->shape, true)))
 		return false;
 	record = send_add(core, RECORD_DESTROYED, uuid);
 	if (record)

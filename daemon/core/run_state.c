@@ -334,9 +334,10 @@ struct remembered_table *run_state_unknown(struct core *core, const char *uuid)
 
 void run_state_introduced(struct core *core, const char *uuid)
 {
-	for (size_t i = 0; i < core->table_count; i++)
-		if (!strcmp(core->tables[i].uuid, uuid))
-			core->tables[i].unknown = false;
+	struct remembered_table *table = run_state_unknown(core, uuid);
+
+	if (table)
+		table->unknown = false;
 }
 
 void run_state_ended_delivered(struct core *core)

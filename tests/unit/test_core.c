@@ -51,6 +51,16 @@ static void activate(struct small_cluster *cluster, node_id_t node, luid_t luid,
 	assert_answered(cluster, node, small_request(cluster, node, ULOG_RESUME, luid, NULL, 0));
 }
 
+/* Two nodes, on which the mirror is active, with the luids 100 and 200. */
+static struct small_cluster *pair_new(const char *arguments)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	activate(cluster, 1, 100, arguments);
+	activate(cluster, 2, 200, arguments);
+	return cluster;
+}
+
 static uint64_t ask(struct small_cluster *cluster, node_id_t node, enum ulog_type type, luid_t luid,
 		    uint64_t region)
 {
@@ -187,11 +197,9 @@ static void test_writer_dies(void **state)
 
 static void test_joiner_knows_every_mark(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(DISK_LOG);
 
 	(void)state;
-	activate(cluster, 1, 100, DISK_LOG);
-	activate(cluster, 2, 200, DISK_LOG);
 	recover_all(cluster, 1, 100);
 	small_region(cluster, 2, ULOG_MARK_REGION, 200, 11);
 	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0));
@@ -219,12 +227,10 @@ static void test_joiner_knows_every_mark(void **state)
 
 static void test_core_log_waits_for_every_member(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(CORE_LOG);
 	uint32_t flush;
 
 	(void)state;
-	activate(cluster, 1, 100, CORE_LOG);
-	activate(cluster, 2, 200, CORE_LOG);
 	recover_all(cluster, 1, 100);
 	cluster->messages = 0;
 	small_region(cluster, 1, ULOG_MARK_REGION, 100, 1);
@@ -352,11 +358,9 @@ static void test_running_table_is_not_the_loaded_one(void **state)
  * again. */
 static void test_doubt_is_remembered_by_all(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(DISK_LOG);
 
 	(void)state;
-	activate(cluster, 1, 100, DISK_LOG);
-	activate(cluster, 2, 200, DISK_LOG);
 	recover_all(cluster, 1, 100);
 	small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
@@ -439,11 +443,9 @@ static void test_suspended_while_its_resume_is_under_way(void **state)
  * tables write there. */
 static void test_failed_rescue_is_not_repeated(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(DISK_LOG);
 
 	(void)state;
-	activate(cluster, 1, 100, DISK_LOG);
-	activate(cluster, 2, 200, DISK_LOG);
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0));
 	cluster->nodes[1].legs_broken = true;
 	cluster->hold = true;
@@ -481,12 +483,10 @@ static void test_flush_of_a_table_without_memory(void **state)
 
 static void test_broken_log_device(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(DISK_LOG);
 	uint32_t flush;
 
 	(void)state;
-	activate(cluster, 1, 100, DISK_LOG);
-	activate(cluster, 2, 200, DISK_LOG);
 	recover_all(cluster, 1, 100);
 	cluster->nodes[1].device_broken = true;
 	small_region(cluster, 2, ULOG_MARK_REGION, 200, 2);
@@ -877,13 +877,11 @@ static void reload(struct small_cluster *cluster, node_id_t node, luid_t former,
  * would ever end), and it is recovered once each of them was reloaded (hazards A4, B11). */
 static void test_failed_copy_waits_for_the_reload(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(DISK_LOG);
 	uint32_t work;
 	uint64_t region;
 
 	(void)state;
-	activate(cluster, 1, 100, DISK_LOG);
-	activate(cluster, 2, 200, DISK_LOG);
 	work = small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
 	region = small_reply_u64(cluster, 1, work, 1);
 	assert_int_equal(ask(cluster, 2, ULOG_IS_REMOTE_RECOVERING, 200, region), 1);
@@ -956,11 +954,9 @@ static void test_failed_copy_of_a_former_boot(void **state)
  * 596453); none counts them. The daemon repairs them once both tables were reloaded. */
 static void test_failed_leg_stays_in_sync_for_others(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(DISK_LOG);
 
 	(void)state;
-	activate(cluster, 1, 100, DISK_LOG);
-	activate(cluster, 2, 200, DISK_LOG);
 	recover_all(cluster, 1, 100);
 	small_advance(cluster, 1000000000);
 	small_region(cluster, 2, ULOG_MARK_REGION, 200, 3);
@@ -1469,11 +1465,9 @@ static node_id_t recoverer_of(const struct small_cluster *cluster, node_id_t nod
  * writes there before that write has ended (hazards A14, B3). */
 static void test_table_goes_under_a_device_write(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(DISK_LOG);
 
 	(void)state;
-	activate(cluster, 1, 100, DISK_LOG);
-	activate(cluster, 2, 200, DISK_LOG);
 	recover_all(cluster, 1, 100);
 	assert_int_equal(writer_of(cluster, 2), 1);
 	cluster->nodes[1].slow = true;
@@ -1648,11 +1642,9 @@ static void test_write_ends_behind_the_speech(void **state)
 /* The next table goes too, unanswered, before that write has ended. */
 static void test_two_tables_go_under_a_device_write(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(DISK_LOG);
 
 	(void)state;
-	activate(cluster, 1, 100, DISK_LOG);
-	activate(cluster, 2, 200, DISK_LOG);
 	recover_all(cluster, 1, 100);
 	cluster->nodes[1].slow = true;
 	small_region(cluster, 2, ULOG_MARK_REGION, 200, 3);
@@ -1721,11 +1713,9 @@ static uint64_t digest_of(const struct small_cluster *cluster, node_id_t node)
 static void test_copy_ends_beside_the_speech(void **state)
 {
 	static const char terminated[] = CORE_LOG;
-	struct small_cluster *cluster = cluster_new(2);
+	struct small_cluster *cluster = pair_new(CORE_LOG);
 
 	(void)state;
-	activate(cluster, 1, 100, CORE_LOG);
-	activate(cluster, 2, 200, CORE_LOG);
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0));
 	cluster->nodes[1].slow = true;
 	assert_int_equal(ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, 5), 1);
