@@ -264,9 +264,10 @@ struct member {
 /* A table of the host, by its log. */
 struct remembered_table {
 	char uuid[LOG_UUID_BYTES];
+	bool here;    /* device-mapper has it; else it was, and its end is owed to the cluster */
 	bool unknown; /* it runs, and has not introduced itself to this daemon, which has no memory of it */
-	luid_t ended; /* a DTR that came while it was: the next copy is answered */
-	bool owed;    /* and that is not in the order yet */
+	luid_t ended; /* its DTR, the next copy of which is answered; LUID_UNKNOWN if that did not come */
+	bool owed;    /* its end is not in the order yet */
 };
 
 struct core {
@@ -330,7 +331,7 @@ struct core {
 	bool known_due; /* a member of some log waits to hear that this node knows of it */
 	bool repair_paused;
 	uint64_t repair_rate;
-	struct remembered_table *tables; /* what there was when device-mapper was last asked */
+	struct remembered_table *tables; /* live ones, when device-mapper was last asked */
 	size_t table_count;
 	bool tables_known;
 

@@ -215,6 +215,5 @@ void join_ready(struct core *core)
 	core->known_due = true; /* members that began meanwhile */
 	core_log(core, LOG_NOTICE, "ready: the state of the cluster is complete");
 	run_state_disown(core);
-	kernel_ended_tell(core);
 	log_poke_all(core);
 }

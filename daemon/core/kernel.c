@@ -748,22 +748,6 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	}
 }
 
-/* Say of a table that this daemon lost its memory of, and that went: the cluster may know of it (hazard A10),
- * or it may have written unmarked without a word. `known`: to the cluster. */
-static bool ended_tell(struct core *core, const char *uuid, luid_t luid, bool known)
-{
-	const struct world_log *world = world_log_find(&core->world, uuid);
-	struct record *record;
-
-	if (!world || !send_has_room(core) ||
-	    (!known && !resume_record(core, uuid, luid, &world->shape, true)))
-		return false;
-	record = send_add(core, RECORD_DESTROYED, uuid);
-	if (record)
-		record->luid = luid;
-	return record != NULL;
-}
-
 static bool ended_known(const struct core *core, const char *uuid, luid_t luid)
 {
 	const struct world_log *world = core->join == JOIN_READY ? world_log_find(&core->world, uuid) : NULL;
@@ -772,14 +756,32 @@ static bool ended_known(const struct core *core, const char *uuid, luid_t luid)
 	return self && participant_instance(self, luid);
 }
 
+/* Say of a table that this daemon lost its memory of, and that went: the cluster may know of it (hazard A10),
+ * or it may have written unmarked without a word. Returns whether that is to be waited for. */
+static bool ended_tell(struct core *core, const char *uuid, luid_t luid)
+{
+	const struct world_log *world = world_log_find(&core->world, uuid);
+	struct record *record;
+
+	if (core->join != JOIN_READY)
+		return true;
+	if (!world)
+		return false;
+	if (!ended_known(core, uuid, luid) && !resume_record(core, uuid, luid, &world->shape, true))
+		return true;
+	record = send_add(core, RECORD_DESTROYED, uuid);
+	if (record)
+		record->luid = luid;
+	return true;
+}
+
 void kernel_ended_tell(struct core *core)
 {
 	for (size_t i = 0; i < core->table_count; i++) {
 		struct remembered_table *table = &core->tables[i];
 
-		if (table->owed)
-			table->owed = ended_tell(core, table->uuid, table->ended,
-						 ended_known(core, table->uuid, table->ended));
+		if (table->owed && !send_waits(core, RECORD_DESTROYED, table->uuid))
+			table->owed = ended_tell(core, table->uuid, table->ended);
 	}
 }
 
@@ -790,12 +792,14 @@ static void request_dtr_unknown(struct core *core, const struct ulog_request *re
 	struct remembered_table *table = run_state_unknown(core, request->uuid);
 	bool known = ended_known(core, request->uuid, request->luid);
 
+	if (core->join == JOIN_READY && (known || table) && !send_has_room(core))
+		return; /* the kernel asks again */
 	if (known)
-		ended_tell(core, request->uuid, request->luid, true);
+		ended_tell(core, request->uuid, request->luid);
 	else if (table && table->ended != request->luid) {
 		table->ended = request->luid;
-		table->owed =
-		    core->join != JOIN_READY || ended_tell(core, request->uuid, request->luid, false);
+		table->here = false;
+		table->owed = ended_tell(core, request->uuid, request->luid);
 		if (table->owed && core->join == JOIN_READY)
 			return;
 	}

@@ -312,16 +312,49 @@ static bool table_is_unknown(struct core *core, const struct table *tables, size
 	return table_is_loaded(tables, count, tables[which].uuid);
 }
 
+static bool table_remembered(const struct core *core, const char *uuid)
+{
+	for (size_t i = 0; i < core->table_count; i++)
+		if (core->tables[i].here && !strcmp(core->tables[i].uuid, uuid))
+			return true;
+	return false;
+}
+
+/* Into the new list: one whose end is still to be said. Its DTR may be lost, as what made device-mapper be
+ * asked again. */
+static void table_keep(struct core *core, const struct remembered_table *former)
+{
+	bool gone = former->unknown && !former->ended && !table_remembered(core, former->uuid);
+
+	if (!former->owed && !gone)
+		return;
+	core->tables[core->table_count] = *former;
+	core->tables[core->table_count].here = core->tables[core->table_count].unknown = false;
+	core->tables[core->table_count++].owed = true;
+}
+
+/* One that is only loaded is no table that ran: it has told nobody anything that lasts. */
 static void tables_remember(struct core *core, const struct table *tables, size_t count)
 {
-	free(core->tables);
-	core->tables = calloc(count ? count : 1, sizeof(*core->tables));
+	struct remembered_table *former = core->tables;
+	size_t former_count = core->table_count;
+
+	core->tables = calloc(count + former_count + 1, sizeof(*core->tables));
 	core->tables_known = core->tables != NULL;
-	core->table_count = core->tables_known ? count : 0;
-	for (size_t i = 0; i < core->table_count; i++) {
-		strncpy(core->tables[i].uuid, tables[i].uuid, LOG_UUID_BYTES - 1);
-		core->tables[i].unknown = table_is_unknown(core, tables, count, i);
+	core->table_count = 0;
+	for (size_t i = 0; i < count && core->tables_known; i++) {
+		struct remembered_table *table = &core->tables[core->table_count];
+
+		if (!tables[i].live)
+			continue;
+		strncpy(table->uuid, tables[i].uuid, LOG_UUID_BYTES - 1);
+		table->here = true;
+		table->unknown = table_is_unknown(core, tables, count, i);
+		core->table_count++;
 	}
+	for (size_t i = 0; i < former_count && core->tables_known; i++)
+		table_keep(core, &former[i]);
+	free(former);
 }
 
 struct remembered_table *run_state_unknown(struct core *core, const char *uuid)
@@ -347,19 +380,12 @@ void run_state_ended_delivered(struct core *core)
 			core->tables[i].owed = false;
 }
 
-static bool table_remembered(const struct core *core, const char *uuid)
-{
-	for (size_t i = 0; i < core->table_count; i++)
-		if (!strcmp(core->tables[i].uuid, uuid))
-			return true;
-	return false;
-}
-
 /* What the cluster knows of tables here whose end this node has forgotten with all else (hazard A10). */
 void run_state_disown(struct core *core)
 {
 	const struct world_log *world;
 
+	kernel_ended_tell(core);
 	TAILQ_FOREACH (world, &core->world.logs, entry) {
 		const struct participant *self = participant_find(world, core->config.node);
 
@@ -411,6 +437,8 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 
 	tables_remember(core, tables, count);
 	tables_wake(core, tables, count);
+	if (core->join == JOIN_READY)
+		run_state_disown(core);
 	TAILQ_FOREACH (log, &core->logs, entry) {
 		struct instance *instance, *next;
 		bool suspended = false, found = table_of(tables, count, log->uuid, &suspended);

@@ -1278,6 +1278,37 @@ static void test_unknown_table_is_removed(void **state)
 	cluster_free(cluster);
 }
 
+/* Its end was lost with other requests: device-mapper, asked again, does not have it any more, or has no more
+ * than a table that is loaded. */
+static void test_unknown_table_is_gone(void **state)
+{
+	static const struct table loaded = {.uuid = SMALL_UUID};
+
+	(void)state;
+	for (unsigned case_number = 0; case_number < 4; case_number++) {
+		struct small_cluster *cluster = cluster_with_unknown_table();
+
+		cluster->nodes[2].legs_broken = true;
+		if (case_number & 2)
+			small_quorum(cluster, false);
+		small_tables(cluster, 1, &loaded, case_number & 1);
+		small_tables(cluster, 1, &loaded, case_number & 1);
+		small_quorum(cluster, true);
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		cluster->nodes[2].legs_broken = false;
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		/* It is said once. */
+		cluster->nodes[2].legs_broken = true;
+		small_tables(cluster, 1, &loaded, case_number & 1);
+		small_lost(cluster, 1);
+		small_back(cluster, 1);
+		small_settle(cluster);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
 /* Also when that was while this node had no part in the cluster, or lost it before it was heard. */
 static void test_unknown_table_is_removed_unheard(void **state)
 {
@@ -1314,10 +1345,11 @@ static void test_unknown_table_is_removed_unheard(void **state)
  * none, nobody copies (seed 30531100). */
 static void test_unknown_table_of_a_former_member(void **state)
 {
-	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	static const struct table live = {.uuid = SMALL_UUID, .live = true}, loaded = {.uuid = SMALL_UUID};
 
 	(void)state;
-	for (unsigned end = 0; end < 3; end++) {
+	for (unsigned end = 0; end < 6; end++) {
+		const struct table *table = end == 3 ? &loaded : &live;
 		struct small_cluster *cluster = cluster_new(2);
 
 		activate(cluster, 1, 100, DISK_LOG);
@@ -1332,16 +1364,20 @@ static void test_unknown_table_of_a_former_member(void **state)
 		small_settle(cluster);
 		cluster->memory_lost = true;
 		small_join(cluster, 1, 10);
-		small_tables(cluster, 1, &table, end < 2);
+		small_tables(cluster, 1, table, end != 2);
 		small_settle(cluster);
 		small_advance(cluster, 60000000000);
-		if (end < 2) {
+		if (end < 2 || end > 3) {
 			assert_int_equal(count_of(cluster, 2, 200), 0);
-			if (end)
+			if (end == 1)
 				activate(cluster, 1, 101, DISK_LOG);
+			else if (end > 3)
+				small_tables(cluster, 1, &loaded, end == 5);
 			else
 				small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
-			assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+			if (end < 2)
+				assert_answered(cluster, 1,
+						small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
 			small_advance(cluster, 60000000000);
 		}
 		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
@@ -2196,6 +2232,7 @@ int main(void)
 	    cmocka_unit_test(test_table_resumed_unheard_is_known),
 	    cmocka_unit_test(test_unknown_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_unknown_table_is_removed),
+	    cmocka_unit_test(test_unknown_table_is_gone),
 	    cmocka_unit_test(test_unknown_table_is_removed_unheard),
 	    cmocka_unit_test(test_unknown_table_of_a_former_member),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
