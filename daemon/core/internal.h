@@ -395,10 +395,10 @@ void waiting_reply_all(struct core *core, struct log *log, luid_t luid, enum ulo
 /* marks.c */
 void marks_add(struct core *core, struct log *log, struct instance *instance, region_t region);
 void marks_force(struct core *core, struct log *log, region_t region); /* a new batch, marked before or not */
-void marks_learn(struct core *core, struct log *log, const struct region_set *marks,
+void marks_learn(struct core *core, struct log *log, const struct participant *self,
 		 struct region_set *ret_unknown);
 void marks_adopt(struct core *core, struct log *log, struct instance *instance,
-		 const struct region_set *marks);
+		 const struct participant *self);
 void marks_unlearn(struct log *log);
 void marks_abandon(struct core *core, struct log *log, const struct region_set *regions);
 void marks_remove(struct core *core, struct log *log, struct instance *instance, region_t region);

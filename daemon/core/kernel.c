@@ -207,7 +207,7 @@ static void resume_answer(struct core *core, struct log *log, struct instance *i
 		instance->remote_idle = instance->remote_over = false;
 		/* What it holds may be known to nobody: its first FLUSH waits until all is dirty. */
 		if (instance->tainted) {
-			marks_adopt(core, log, instance, &self->marks);
+			marks_adopt(core, log, instance, self);
 			log->pending_due = true;
 		}
 		run_state_disown_others(core, log, self);

@@ -40,28 +40,31 @@ void marks_add(struct core *core, struct log *log, struct instance *instance, re
 	run_state_bit(core, log, RUN_MARKED, 0, region, true);
 }
 
-/* What the cluster remembers of this node and the node itself does not. Whether it was committed is unknown:
- * the next batch goes without waiting for a mark of its own, and who relies on these waits for it. */
-void marks_learn(struct core *core, struct log *log, const struct region_set *marks,
+/* What the cluster remembers of this node and the node itself does not, also what waits for the end of a copy
+ * (hazard A12). Whether it was committed is unknown: it is marked again at once, and who relies on it waits
+ * for that batch, which waits for the copy like any other. */
+void marks_learn(struct core *core, struct log *log, const struct participant *self,
 		 struct region_set *ret_unknown)
 {
-	region_set_copy(ret_unknown, marks);
+	region_set_copy(ret_unknown, &self->marks);
+	region_set_union_with(ret_unknown, &self->waiting);
 	region_set_subtract(ret_unknown, &log->announced);
 	region_set_subtract(ret_unknown, &log->pending);
 	region_set_subtract(ret_unknown, &log->clearing);
 	region_set_subtract(ret_unknown, &log->cleared_in_flight);
 	region_set_union_with(&log->announced, ret_unknown);
+	region_set_union_with(&log->pending, ret_unknown);
 	run_state_set(core, log, RUN_MARKED, 0, ret_unknown, true);
 	log->pending_due = log->pending_due || !region_set_is_empty(ret_unknown);
 }
 
 /* Its kernel may hold them (hazard A10). */
 void marks_adopt(struct core *core, struct log *log, struct instance *instance,
-		 const struct region_set *marks)
+		 const struct participant *self)
 {
 	struct region_set unknown = {0};
 
-	marks_learn(core, log, marks, &unknown);
+	marks_learn(core, log, self, &unknown);
 	region_set_union_with(&instance->held, &unknown);
 	run_state_set(core, log, RUN_HELD, instance->luid, &unknown, true);
 	region_set_fini(&unknown);
@@ -272,9 +275,11 @@ void marks_flushed(struct core *core, struct log *log, int error)
 	region_set_union_with(&log->linger_young, &failing);
 	region_set_subtract(&log->flushing, &failing);
 	region_set_fini(&failing);
-	/* Marked and cleared before anything was sent: the persistent bit goes, nobody else knows of it. */
+	/* Marked and cleared before anything was sent: the persistent bit goes, nobody else knows of it. What
+	 * was learned and is to be marked again others know. */
 	region_set_copy(&unheard, &log->flushing);
 	region_set_intersect(&unheard, &log->pending);
+	region_set_subtract(&unheard, &log->announced);
 	run_state_set(core, log, RUN_MARKED, 0, &unheard, false);
 	region_set_fini(&unheard);
 	clearing_add(log, &log->flushing);

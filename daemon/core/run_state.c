@@ -407,7 +407,7 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 {
 	struct region_set unknown = {0};
 
-	marks_learn(core, log, &self->marks, &unknown);
+	marks_learn(core, log, self, &unknown);
 	marks_abandon(core, log, &unknown);
 	region_set_fini(&unknown);
 	for (unsigned i = 0; i < self->instance_count; i++) {

@@ -1156,6 +1156,50 @@ static void test_adopted_mark_is_not_committed(void **state)
 	cluster_free(cluster);
 }
 
+/* One that waits for the end of a copy is adopted too, or nobody would ever clear it, and no claim of its
+ * region be granted; a FLUSH goes on waiting for that copy (seed 1302 with kill,memory,leg,life,stack). */
+static void test_adopted_mark_that_waits_for_a_copy(void **state)
+{
+	struct small_cluster *cluster = cluster_new(3);
+	const uint64_t regions[2] = {7, 8};
+	struct core_status *status;
+	uint32_t flush;
+
+	(void)state;
+	for (node_id_t node = 1; node <= 3; node++)
+		activate(cluster, node, node * 100, CORE_LOG);
+	recover_all(cluster, 1, 100);
+	cluster->nodes[1].slow = true;
+	die_with_mark(cluster, 3, 300, 7);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	small_request(cluster, 2, ULOG_MARK_REGION, 200, regions, sizeof(regions));
+	assert_waits(cluster, 2, small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0));
+	cluster->ring_stays = true;
+	small_leave(cluster, 2, false);
+	small_settle(cluster);
+	cluster->memory_lost = true;
+	small_join(cluster, 2, 20);
+	small_settle(cluster);
+	small_request(cluster, 2, ULOG_CTR, 200, CORE_LOG, sizeof(CORE_LOG));
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_RESUME, 200, NULL, 0));
+	activate(cluster, 2, 201, CORE_LOG);
+	assert_answered(cluster, 2, small_request(cluster, 2, ULOG_DTR, 200, NULL, 0));
+	small_region(cluster, 2, ULOG_MARK_REGION, 201, 7);
+	flush = small_request(cluster, 2, ULOG_FLUSH, 201, NULL, 0);
+	assert_waits(cluster, 2, flush);
+	small_io_end(cluster, 1);
+	assert_answered(cluster, 2, flush);
+	small_region(cluster, 2, ULOG_CLEAR_REGION, 201, 7);
+	for (unsigned i = 0; i < 100; i++)
+		small_advance(cluster, 1000000000);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].ghost_regions, 0);
+	for (size_t i = 0; i < status->logs[0].member_count; i++)
+		assert_int_equal(status->logs[0].members[i].marks, 0);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
 /* No write is let through to one leg while the log device, dead, may have the region clean; it is tried
  * again. */
 static void test_one_leg_waits_for_the_log_device(void **state)
@@ -2226,6 +2270,7 @@ int main(void)
 	    cmocka_unit_test(test_last_table_takes_the_claim_along),
 	    cmocka_unit_test(test_next_recoverer_is_asked_again),
 	    cmocka_unit_test(test_adopted_mark_is_not_committed),
+	    cmocka_unit_test(test_adopted_mark_that_waits_for_a_copy),
 	    cmocka_unit_test(test_one_leg_waits_for_the_log_device),
 	    cmocka_unit_test(test_one_leg_waits_for_the_first_write),
 	    cmocka_unit_test(test_unknown_table_is_replaced),
