@@ -329,7 +329,7 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 			due = earlier(due, instance->suspend_deadline_ns);
 		if (instance->reconnects_open && instance->reconnect_until_ns >= core->now_ns)
 			due = earlier(due, instance->reconnect_until_ns + 1);
-		if (instance->state == INSTANCE_SUSPENDED && instance->replaced_until_ns)
+		if (instance_replaced(instance))
 			due = earlier(due, instance->replaced_until_ns);
 	}
 	if (log->remote_hold_ns)

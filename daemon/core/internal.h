@@ -366,9 +366,12 @@ struct instance *instance_find(const struct log *log, luid_t luid);
 struct instance *instance_find_any(struct core *core, luid_t luid, struct log **ret_log);
 struct instance *instance_add(struct core *core, struct log *log, luid_t luid);
 struct instance *log_resumed_instance(const struct log *log);
-bool instance_live(const struct instance *instance); /* resumed, or its suspend is still at work */
-bool log_table_live(const struct log *log);	     /* resumed, or a suspend is still at work */
-bool log_table_writes(const struct log *log);	     /* live, and may have I/O in flight */
+bool instance_live(const struct instance *instance);	 /* resumed, or its suspend is still at work */
+bool instance_replaced(const struct instance *instance); /* and gone at replaced_until_ns */
+bool log_table_live(const struct log *log);		 /* resumed, or a suspend is still at work */
+/* The cluster knows a table here by that luid, as far as this node has heard the order. */
+bool log_here_known(const struct core *core, const char *uuid, luid_t luid);
+bool log_table_writes(const struct log *log);			 /* live, and may have I/O in flight */
 bool log_active(const struct core *core, const struct log *log); /* ready, active, and the log is open */
 bool log_io_in_flight(const struct log *log);			 /* a write of the log device, or a copy */
 bool log_holds(const struct log *log, region_t region);

@@ -489,6 +489,18 @@ static bool log_remembered_resuming(const struct log *log)
 	return false;
 }
 
+/* dm_swap_table() leaves the former table behind, which suspends or has suspended. One that has reconnected
+ * was a former one even then: its DTR is lost, or comes by then. */
+static void reconnected_replaced(struct core *core, struct log *log, const struct instance *instance)
+{
+	struct instance *it;
+
+	TAILQ_FOREACH (it, &log->instances, entry)
+		if (it != instance && it->state == INSTANCE_CONSTRUCTED && it->tainted &&
+		    !it->replaced_until_ns)
+			it->replaced_until_ns = core->now_ns + REPLACED_NS;
+}
+
 static void request_resume(struct core *core, struct log *log, struct instance *instance,
 			   const struct ulog_request *request)
 {
@@ -507,6 +519,8 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 		reconnect_close(core, log, instance, 1);
 		return;
 	}
+	if (!reconnect)
+		reconnected_replaced(core, log, instance);
 	if (instance->state != INSTANCE_RESUMING)
 		resume_begin(core, log, instance);
 	kernel_wait(core, log, request, 0);
@@ -748,14 +762,6 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	}
 }
 
-static bool ended_known(const struct core *core, const char *uuid, luid_t luid)
-{
-	const struct world_log *world = core->join == JOIN_READY ? world_log_find(&core->world, uuid) : NULL;
-	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
-
-	return self && participant_instance(self, luid);
-}
-
 /* Say of a table that this daemon lost its memory of, and that went: the cluster may know of it (hazard A10),
  * or it may have written unmarked without a word. Returns whether that is to be waited for. */
 static bool ended_tell(struct core *core, const char *uuid, luid_t luid)
@@ -767,7 +773,7 @@ static bool ended_tell(struct core *core, const char *uuid, luid_t luid)
 		return true;
 	if (!world)
 		return false;
-	if (!ended_known(core, uuid, luid) && !resume_record(core, uuid, luid, &world->shape, true))
+	if (!log_here_known(core, uuid, luid) && !resume_record(core, uuid, luid, &world->shape, true))
 		return true;
 	record = send_add(core, RECORD_DESTROYED, uuid);
 	if (record)
@@ -790,7 +796,7 @@ void kernel_ended_tell(struct core *core)
 static void request_dtr_unknown(struct core *core, const struct ulog_request *request)
 {
 	struct remembered_table *table = run_state_unknown(core, request->uuid);
-	bool known = ended_known(core, request->uuid, request->luid);
+	bool known = log_here_known(core, request->uuid, request->luid);
 
 	if (core->join == JOIN_READY && (known || table) && !send_has_room(core))
 		return; /* the kernel asks again */

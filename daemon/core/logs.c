@@ -122,6 +122,14 @@ static void log_free(struct core *core, struct log *log)
 	free(log);
 }
 
+bool log_here_known(const struct core *core, const char *uuid, luid_t luid)
+{
+	const struct world_log *world = core->join == JOIN_READY ? world_log_find(&core->world, uuid) : NULL;
+	struct participant *self = world ? participant_find(world, core->config.node) : NULL;
+
+	return self && participant_instance(self, luid);
+}
+
 void log_drop(struct core *core, struct log *log)
 {
 	if (log->device.state == DEVICE_IDLE)
@@ -227,6 +235,12 @@ bool instance_live(const struct instance *instance)
 {
 	return instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED ||
 	       instance->state == INSTANCE_SUSPENDING;
+}
+
+bool instance_replaced(const struct instance *instance)
+{
+	return instance->replaced_until_ns &&
+	       (instance->state == INSTANCE_SUSPENDED || instance->state == INSTANCE_CONSTRUCTED);
 }
 
 bool log_table_live(const struct log *log)
@@ -343,7 +357,7 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 	region_set_move(&held, &instance->held);
 	if (CORE_MUTANT(HELD_DROPPED))
 		marks_abandon(core, log, &held), region_set_clear(&held);
-	if (instance->known || instance->resume_sent) {
+	if (instance->known || instance->resume_sent || log_here_known(core, log->uuid, instance->luid)) {
 		struct record *record = send_add(core, RECORD_DESTROYED, log->uuid);
 
 		if (record) {

@@ -214,8 +214,7 @@ void suspend_tick(struct core *core, struct log *log)
 		    kernel_waits(log, instance->luid, ULOG_PRESUSPEND)) {
 			waiting_reply_all(core, log, instance->luid, ULOG_PRESUSPEND, 0);
 		}
-		if (instance->state == INSTANCE_SUSPENDED && instance->replaced_until_ns &&
-		    core->now_ns >= instance->replaced_until_ns) {
+		if (instance_replaced(instance) && core->now_ns >= instance->replaced_until_ns) {
 			instance_destroy(core, log, instance);
 			continue;
 		}

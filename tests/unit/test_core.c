@@ -1450,6 +1450,39 @@ static void test_table_resumed_unheard_is_known(void **state)
 	cluster_free(cluster);
 }
 
+/* A table without memory reconnects to a daemon that dies before it can resume it, and is replaced while none
+ * listens. It is gone when the next one is resumed, or repair would be barred for good (seed 50063661). */
+static void test_reconnected_table_is_replaced_unheard(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+
+	(void)state;
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_NONE;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	small_leave(cluster, 1, false);
+	cluster->memory_lost = true;
+	small_join(cluster, 1, 10);
+	cluster->memory_lost = false;
+	small_settle(cluster);
+	small_quorum(cluster, false);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1));
+	small_restart(cluster, 1);
+	small_tables(cluster, 1, &table, 1);
+	small_quorum(cluster, true);
+	small_settle(cluster);
+	reload(cluster, 1, 101, 102);
+	small_advance(cluster, 20000000000);
+	assert_int_equal(count_of(cluster, 2, 200), 0);
+	small_advance(cluster, 60000000000);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	cluster_free(cluster);
+}
+
 /* Nobody else knows what a table was told when the last daemon of a core log dies between two stores. */
 static void test_killed_between_two_stores_of_a_resume(void **state)
 {
@@ -2280,6 +2313,7 @@ int main(void)
 	    cmocka_unit_test(test_unknown_table_is_gone),
 	    cmocka_unit_test(test_unknown_table_is_removed_unheard),
 	    cmocka_unit_test(test_unknown_table_of_a_former_member),
+	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
 	    cmocka_unit_test(test_inactive_table_that_went_unheard),
