@@ -253,6 +253,7 @@ static void apply_speech(struct core *core, node_id_t node, struct bytes_reader 
 		world = world_apply_speech(&core->world, node, &speech);
 	core->known_due = core->known_due || world;
 	speech_fini(&speech);
+	run_state_disown_nameless(core, world);
 	log = world ? log_find(core, world->uuid) : NULL;
 	if (!log)
 		return;

@@ -264,7 +264,7 @@ struct member {
 /* A table of the host, by its log. */
 struct remembered_table {
 	char uuid[LOG_UUID_BYTES];
-	bool here;    /* device-mapper has it; else it was, and its end is owed to the cluster */
+	bool here;    /* device-mapper has it, and its end was not heard since */
 	bool unknown; /* it runs, and has not introduced itself to this daemon, which has no memory of it */
 	luid_t ended; /* its DTR, the next copy of which is answered; LUID_UNKNOWN if that did not come */
 	bool owed;    /* its end is not in the order yet */
@@ -513,6 +513,10 @@ void fencing_node_dead(struct core *core, node_id_t node, uint64_t boot_id);
 /* run_state.c */
 void run_state_restore(struct core *core, const struct run_log *run_log);
 void run_state_disown(struct core *core); /* this node is ready: the cluster may know tables that are gone */
+/* Founders remember a member, not its table: this node may know that there is none (hazard A10). */
+void run_state_disown_nameless(struct core *core, const struct world_log *world);
+/* A table that ran here is gone. */
+void run_state_ended(struct core *core, const char *uuid);
 void run_state_disown_others(struct core *core, struct log *log, const struct participant *self);
 /* The table of that log which runs here, and is not known; or NULL. */
 struct remembered_table *run_state_unknown(struct core *core, const char *uuid);

@@ -141,13 +141,17 @@ void log_drop(struct core *core, struct log *log)
 
 void log_reap(struct core *core, struct log *log)
 {
+	const struct world_log *world;
+
 	if (!TAILQ_EMPTY(&log->instances) || log->device.state == DEVICE_READING || log_io_in_flight(log) ||
 	    log->legs_busy)
 		return;
 	/* It may be spoken of with a write in flight, whose end is to be told when this node is ready. */
 	if (core->join == JOIN_SPEAKING)
 		return;
+	world = log_world(core, log);
 	log_drop(core, log);
+	run_state_disown_nameless(core, world);
 }
 
 bool log_known(const struct log *log)
@@ -357,6 +361,8 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 	region_set_move(&held, &instance->held);
 	if (CORE_MUTANT(HELD_DROPPED))
 		marks_abandon(core, log, &held), region_set_clear(&held);
+	if (instance->known || instance->resume_heard)
+		run_state_ended(core, log->uuid);
 	if (instance->known || instance->resume_sent || log_here_known(core, log->uuid, instance->luid)) {
 		struct record *record = send_add(core, RECORD_DESTROYED, log->uuid);
 

@@ -380,6 +380,18 @@ void run_state_ended_delivered(struct core *core)
 			core->tables[i].owed = false;
 }
 
+/* What the cluster takes for a table here is none: device-mapper has none, or that has ended since. */
+static void table_disown(struct core *core, const struct world_log *world, luid_t luid)
+{
+	struct record *record;
+
+	if (!core->tables_known || log_find(core, world->uuid) || table_remembered(core, world->uuid))
+		return;
+	record = send_add(core, RECORD_DESTROYED, world->uuid);
+	if (record)
+		record->luid = luid;
+}
+
 /* What the cluster knows of tables here whose end this node has forgotten with all else (hazard A10). */
 void run_state_disown(struct core *core)
 {
@@ -389,16 +401,26 @@ void run_state_disown(struct core *core)
 	TAILQ_FOREACH (world, &core->world.logs, entry) {
 		const struct participant *self = participant_find(world, core->config.node);
 
-		if (!self || !core->tables_known || log_find(core, world->uuid) ||
-		    table_remembered(core, world->uuid))
-			continue;
-		for (unsigned i = 0; i < self->instance_count; i++) {
-			struct record *record = send_add(core, RECORD_DESTROYED, world->uuid);
-
-			if (record)
-				record->luid = self->instances[i].luid;
-		}
+		for (unsigned i = 0; self && i < self->instance_count; i++)
+			table_disown(core, world, self->instances[i].luid);
 	}
+}
+
+void run_state_disown_nameless(struct core *core, const struct world_log *world)
+{
+	struct participant *self =
+	    core->join == JOIN_READY && world ? participant_find(world, core->config.node) : NULL;
+
+	if (self && participant_instance(self, LUID_UNKNOWN))
+		table_disown(core, world, LUID_UNKNOWN);
+}
+
+/* Of any that the cluster knows here it was the last: a host runs one table of a log. */
+void run_state_ended(struct core *core, const char *uuid)
+{
+	for (size_t i = 0; i < core->table_count; i++)
+		if (!strcmp(core->tables[i].uuid, uuid))
+			core->tables[i].here = false;
 }
 
 /* A host runs one table of a log: when one is resumed, those that only the cluster remembers are gone. What

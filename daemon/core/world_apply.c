@@ -790,6 +790,25 @@ static struct world_log *speech_log(struct world *world, const struct speech *sp
 	return log;
 }
 
+/* A former member that is ready already. What its tables of then held it could not speak of without memory:
+ * as if its READY came behind this. Has it a table in the state, that is the one that runs, or is tainted
+ * itself. */
+static void former_here(struct world_log *log, const struct world_node *node, struct participant *participant)
+{
+	if (!node->memory_lost) {
+		if (!participant)
+			member_silent(log);
+		return;
+	}
+	if (participant) {
+		ghosts_all(log);
+		return;
+	}
+	participant = participant_get(log, node->node, node->boot_id);
+	if (participant)
+		memory_lost(log, participant);
+}
+
 static void speech_former(struct world *world, struct world_log *log, node_id_t sender,
 			  const struct speech *speech)
 {
@@ -802,16 +821,14 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 
 		if (former == sender)
 			continue;
-		/* What its tables of before held it could not speak of. */
-		if (here && node->memory_lost)
-			ghosts_all(log);
-		/* Here already, and it did not speak for the log, or will: then its READY settles it. */
-		if (participant_find(log, former))
-			continue;
+		participant = participant_find(log, former);
 		if (here) {
-			member_silent(log);
+			former_here(log, node, participant);
 			continue;
 		}
+		/* It has spoken, or will: then its READY settles it. */
+		if (participant)
+			continue;
 		participant = participant_get(log, former, speech->former[i].boot_id);
 		if (!participant)
 			continue;

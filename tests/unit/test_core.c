@@ -1429,6 +1429,80 @@ static void test_unknown_table_of_a_former_member(void **state)
 	}
 }
 
+/* Two founders, of which node 1 has no memory of its table 100, and is ready before the other, which
+ * remembers the member, has spoken. Device-mapper has these when `asked` messages were delivered. */
+static struct small_cluster *founders_without_memory(const struct table *tables, size_t count, unsigned asked)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_NONE;
+	small_leave(cluster, 1, false);
+	small_settle(cluster);
+	cluster->hold = true;
+	small_restart(cluster, 2);
+	cluster->memory_lost = true;
+	small_join(cluster, 1, 10);
+	small_deliver(cluster, asked);
+	small_tables(cluster, 1, tables, count);
+	return cluster;
+}
+
+static void founders_go_on(struct small_cluster *cluster)
+{
+	cluster->hold = false;
+	small_settle(cluster);
+	small_advance(cluster, 60000000000);
+}
+
+/* It is barred as if it had been remembered before it was ready. */
+static void test_unknown_table_of_a_member_ready_before(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+
+	(void)state;
+	for (unsigned end = 0; end < 3; end++) {
+		struct small_cluster *cluster = founders_without_memory(&table, 1, 0);
+
+		founders_go_on(cluster);
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		if (end == 1)
+			activate(cluster, 1, 101, DISK_LOG);
+		if (end < 2)
+			small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+		else
+			small_no_tables(cluster, 1);
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
+/* Its end was heard, or device-mapper said that there is none, whenever that was: nothing stays barred. */
+static void test_no_table_of_a_member_ready_before(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+
+	(void)state;
+	for (unsigned listed = 0; listed < 2; listed++)
+		for (unsigned delivered = 0; delivered < 12; delivered++) {
+			struct small_cluster *cluster =
+			    founders_without_memory(&table, listed, listed ? 0 : delivered);
+
+			small_deliver(cluster, listed ? delivered : 0);
+			if (listed)
+				small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+			founders_go_on(cluster);
+			small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+			assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+			cluster_free(cluster);
+		}
+}
+
 /* A table that this node has heard of is resumed while no daemon listens: it is none that nobody knows. */
 static void test_table_resumed_unheard_is_known(void **state)
 {
@@ -2313,6 +2387,8 @@ int main(void)
 	    cmocka_unit_test(test_unknown_table_is_gone),
 	    cmocka_unit_test(test_unknown_table_is_removed_unheard),
 	    cmocka_unit_test(test_unknown_table_of_a_former_member),
+	    cmocka_unit_test(test_unknown_table_of_a_member_ready_before),
+	    cmocka_unit_test(test_no_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
