@@ -891,7 +891,8 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	if (participant_tainted(participant))
 		ghosts_all(log);
 	region_set_subtract(&log->ghosts, &log->unsynced);
-	if (log->cold)
+	/* A core log may have been begun anew beside a suspect, which is the one that remembers. */
+	if (log->cold || node->suspect)
 		speech_former(world, log, sender, speech);
 	if (participant->instance_count == 0 && !participant->writing)
 		participant_bury(log, participant);

@@ -1082,6 +1082,40 @@ static void test_former_table_without_memory(void **state)
 	}
 }
 
+/* Nor when a third node has begun the log anew before the founder spoke: it was not known to be one. */
+static void test_former_table_of_a_log_begun_anew(void **state)
+{
+	(void)state;
+	static struct speech speech;
+
+	for (unsigned ready_first = 0; ready_first < 2; ready_first++) {
+		struct world world;
+
+		world_begin(&world);
+		world_node_suspected(&world, 1);
+		world_node_suspected(&world, 2);
+		if (ready_first) {
+			world_node_joins(&world, 2, 20, 201);
+			ready(&world, 2, true);
+		}
+		struct world_log *log = resume(&world, 3, 0x3000, &core_shape);
+		assert_false(log->cold);
+		world_node_joins(&world, 1, 10, 101);
+		remember_member(&speech, &core_shape);
+		assert_ptr_equal(world_apply_speech(&world, 1, &speech), log);
+		ready(&world, 1, false);
+		if (!ready_first) {
+			world_node_joins(&world, 2, 20, 201);
+			ready(&world, 2, true);
+		}
+		assert_int_equal(world_suspect(&world), NODE_NONE);
+		assert_int_equal(region_set_count(&log->ghosts), 200);
+		assert_non_null(world_log_repair_hindrance(&world, log));
+		speech_fini(&speech);
+		world_fini(&world);
+	}
+}
+
 /* The log was put together while a former member was away. It comes back and does not speak of the log: its
  * table went while others did not hear what that held still (seed 16202). Once all have spoken its marks are
  * known. */
@@ -1222,6 +1256,7 @@ int main(void)
 	    cmocka_unit_test(test_ghosts_are_spoken),
 	    cmocka_unit_test(test_former_member_without_memory),
 	    cmocka_unit_test(test_former_table_without_memory),
+	    cmocka_unit_test(test_former_table_of_a_log_begun_anew),
 	    cmocka_unit_test(test_former_member_is_silent),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
 	};
