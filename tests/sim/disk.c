@@ -704,18 +704,34 @@ static bool block_under_way(const struct sim *sim, unsigned node, unsigned log, 
 	return false;
 }
 
+static void region_excuse(struct sim *sim, unsigned node, unsigned log, unsigned region)
+{
+	struct sim_log *it = &sim->logs[log];
+
+	it->touched |= UINT64_C(1) << region;
+	for (unsigned block = 0; block < SIM_BLOCKS; block++)
+		for (unsigned leg = 1; leg < SIM_LEGS && !block_under_way(sim, node, log, region, block);
+		     leg++)
+			it->legs[leg][region][block] = it->legs[0][region][block];
+}
+
 /* A node dies whose table wrote unmarked, with no daemon that could have known: what it left is nobody's
  * fault. */
 void disk_excuse(struct sim *sim, unsigned node, unsigned log)
 {
+	for (unsigned region = 0; region < sim->logs[log].region_count; region++)
+		region_excuse(sim, node, log, region);
+}
+
+/* A node dies, the last that knew that the legs differ here: which of them counts is open. */
+void disk_forgotten(struct sim *sim, unsigned node, unsigned log, unsigned region)
+{
 	struct sim_log *it = &sim->logs[log];
 
-	it->touched = UINT64_MAX;
-	for (unsigned region = 0; region < it->region_count; region++)
-		for (unsigned block = 0; block < SIM_BLOCKS; block++)
-			for (unsigned leg = 1;
-			     leg < SIM_LEGS && !block_under_way(sim, node, log, region, block); leg++)
-				it->legs[leg][region][block] = it->legs[0][region][block];
+	for (unsigned block = 0; block < SIM_BLOCKS; block++)
+		for (unsigned leg = 0; leg < SIM_LEGS; leg++)
+			work_may_read(&it->expected[region][block], it->legs[leg][region][block].visible);
+	region_excuse(sim, node, log, region);
 }
 
 /* All caches are lost, each block for itself; the nodes die next. */

@@ -477,6 +477,7 @@ void disk_leg_land(struct sim *sim, const struct sim_event *event);
 void disk_node_dies(struct sim *sim, unsigned node);
 void disk_path_flush(struct sim *sim, unsigned node, unsigned log);
 void disk_excuse(struct sim *sim, unsigned node, unsigned log);
+void disk_forgotten(struct sim *sim, unsigned node, unsigned log, unsigned region);
 void disk_cache_lost(struct sim *sim, unsigned node, unsigned log, unsigned region);
 bool disk_leg_broken(const struct sim *sim, unsigned node, unsigned log);
 void disk_power_cut(struct sim *sim);
@@ -547,6 +548,8 @@ void truth_update(const struct sim *sim, struct sim_log *log);
 const struct world_log *truth_member(struct sim *sim, unsigned node, unsigned log);
 /* Those of the regions (by bit) that such a member takes for clean, or more of them; 0: none. */
 uint64_t truth_member_clean(struct sim *sim, unsigned node, unsigned log, uint64_t regions);
+/* Regions whose legs differ, clean on the log device, that of all nodes this one alone knows as dirty. */
+uint64_t truth_known_here_alone(const struct sim *sim, unsigned node, unsigned log);
 /* Fails the run if what is kept up differs from what is. */
 void truth_audit(struct sim *sim);
 

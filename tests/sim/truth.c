@@ -156,6 +156,41 @@ uint64_t truth_member_clean(struct sim *sim, unsigned node, unsigned number, uin
 	return 0;
 }
 
+/* Does the node know of the region as dirty, whatever else it may not know: its daemon, or the run directory,
+ * from which the next one speaks? */
+static bool node_knows(const struct sim_node *node, const struct sim_log *log, unsigned number,
+		       unsigned region)
+{
+	const struct run_memory *run = &node->run[number];
+	const struct world_log *world = node->core ? world_log_find(&node->core->world, log->uuid) : NULL;
+
+	if (world && world_log_dirty(world, region))
+		return true;
+	for (unsigned kind = 0; kind < RUN_BITS_COUNT; kind++)
+		if (region_set_contains(&run->bits[kind], region))
+			return true;
+	for (unsigned i = 0; i < RUN_INSTANCES_MAX; i++)
+		if (run->instances[i].used && region_set_contains(&run->instances[i].held, region))
+			return true;
+	return false;
+}
+
+uint64_t truth_known_here_alone(const struct sim *sim, unsigned node, unsigned number)
+{
+	const struct sim_log *log = &sim->logs[number];
+	uint64_t alone = 0;
+
+	for (uint64_t left = log->truth.differ & log->truth.clean; left; left &= left - 1) {
+		unsigned region = (unsigned)__builtin_ctzll(left), others = 0;
+
+		for (unsigned other = 1; other <= sim->node_count; other++)
+			others += other != node && node_knows(&sim->nodes[other], log, number, region);
+		if (!others && node_knows(&sim->nodes[node], log, number, region))
+			alone |= bit(region);
+	}
+	return alone;
+}
+
 /* --- is all of that true?
  * ---------------------------------------------------------------------------------------------- */
 

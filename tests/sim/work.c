@@ -210,6 +210,20 @@ void work_bio_done(struct sim *sim, unsigned number, const struct kernel_output 
 		observe_wrong_read(sim, number, bio->log, bio->region, bio->block, out->bio.tag);
 }
 
+/* What was written unmarked, and the log device has not as dirty yet, goes with the last that knew of it:
+ * whoever begins the log anew has the device alone. */
+static void knowledge_dies(struct sim *sim, unsigned number, unsigned log_number)
+{
+	struct sim_log *log = &sim->logs[log_number];
+	uint64_t alone;
+
+	if (!log->unwritten)
+		return;
+	truth_update(sim, log);
+	for (alone = truth_known_here_alone(sim, number, log_number); alone; alone &= alone - 1)
+		disk_forgotten(sim, number, log_number, (unsigned)__builtin_ctzll(alone));
+}
+
 void work_node_dies(struct sim *sim, unsigned number)
 {
 	struct sim_node *node = &sim->nodes[number];
@@ -229,6 +243,7 @@ void work_node_dies(struct sim *sim, unsigned number)
 			sim->logs[i].excused--;
 			disk_excuse(sim, number, i);
 		}
+		knowledge_dies(sim, number, i);
 		memset(device, 0, sizeof(*device));
 		device->number = -1;
 	}
