@@ -237,6 +237,12 @@ static void legs_opened(struct core *core, const struct event *event)
 	log_poke(core, log);
 }
 
+static void flush_heard(struct core *core, struct log *log)
+{
+	if (!log->legs_busy && !log->repairing)
+		run_state_flush(core, log, false);
+}
+
 static void io_done(struct core *core, const struct event *event)
 {
 	struct log *log = log_by_handle(core, event->io.log);
@@ -255,10 +261,12 @@ static void io_done(struct core *core, const struct event *event)
 	case EVENT_LEGS_FLUSHED:
 		if (log->legs_busy && log->legs_token == event->io.token)
 			marks_flushed(core, log, event->io.error);
+		flush_heard(core, log);
 		break;
 	default:
 		if (log->repairing)
 			repair_finished(core, log, event->io.error);
+		flush_heard(core, log);
 		break;
 	}
 	log_poke(core, log);

@@ -76,6 +76,7 @@ enum run_bits {
 	RUN_GHOST,    /* marks of nodes known dead, not yet repaired */
 	RUN_FAILED,   /* set out of sync by a leg failure under running instances */
 	RUN_WORK,     /* handed out for recovery to the kernel of this node, which has not reported yet */
+	RUN_FLUSH,    /* bit 0: a flush of the legs is under way, by itself or behind a copy */
 	RUN_BITS_COUNT
 };
 
@@ -92,9 +93,9 @@ struct run_log {
 	} instances[RUN_INSTANCES_MAX];
 	unsigned instance_count;
 	const struct region_set *bits[RUN_BITS_COUNT]; /* [RUN_HELD] is NULL */
-	/* A killed daemon that cannot end has a write of the log device in flight, a copy of EFFECT_REPAIR.
-	 */
-	bool writing, copying;
+	/* A killed daemon that cannot end has a write of the log device in flight, a copy of EFFECT_REPAIR, a
+	 * flush of EFFECT_LEGS_FLUSH, behind which one of this daemon waits. */
+	bool writing, copying, flushing;
 };
 
 /* One mirror table of this host that uses dm-log-userspace with a clustered log. */

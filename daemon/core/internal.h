@@ -168,6 +168,7 @@ struct log {
 	bool legs_stale;	  /* those that are open may be of a table that went without a word */
 	bool give_up_all;	  /* a suspend wants every lingering mark cleared now */
 	bool legs_failed;	  /* the last flush failed */
+	bool flush_void;	  /* behind a flush of a killed daemon, whose end nobody hears */
 	bool flush_due;		  /* a suspend has begun, and no flush since */
 	bool handles_errors; /* the live table has handle_errors: its kernel holds a write whose FLUSH failed
 			      */
@@ -535,6 +536,8 @@ void run_state_ghosts(struct core *core, struct log *log);
 void run_state_forget(struct core *core, struct log *log, luid_t luid);
 void run_state_orphans(struct core *core, struct log *log, const struct region_set *regions);
 void run_state_untold(struct core *core, struct log *log, region_t region);
+/* A flush of the legs begins, or none is under way any more whose end was not heard. */
+void run_state_flush(struct core *core, struct log *log, bool begins);
 void run_state_delivered(const struct core *core, struct log *log); /* a frame of this node */
 
 #endif

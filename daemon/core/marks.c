@@ -8,6 +8,8 @@
  */
 #include "daemon/core/internal.h"
 
+#include <errno.h>
+
 static uint64_t linger_step_ns(const struct core *core)
 {
 	/* Two generations: a mark lingers between one and two steps. */
@@ -147,8 +149,10 @@ void marks_give_up(struct core *core, struct log *log, region_t region)
 
 static void legs_flush_start(struct core *core, struct log *log)
 {
-	struct effect *effect = effect_add_log(core, EFFECT_LEGS_FLUSH, log);
+	struct effect *effect;
 
+	run_state_flush(core, log, true);
+	effect = effect_add_log(core, EFFECT_LEGS_FLUSH, log);
 	log->legs_busy = true;
 	log->flush_due = false;
 	log->legs_token = effect->token = core_token(core);
@@ -250,6 +254,9 @@ void marks_flushed(struct core *core, struct log *log, int error)
 	struct region_set unheard = {0}, failing = {0};
 
 	log->legs_busy = false;
+	if (log->flush_void && !error)
+		error = -EIO;
+	log->flush_void = false;
 	if (error) {
 		if (leg_error(error))
 			marks_doubt(core, log);

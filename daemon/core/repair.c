@@ -92,8 +92,10 @@ void repair_copy_region(struct core *core, struct log *log, region_t region)
 {
 	uint64_t first = (uint64_t)region * log->shape.region_size_sectors;
 	uint64_t left = log->shape.length_sectors - first;
-	struct effect *effect = effect_add_log(core, EFFECT_REPAIR, log);
+	struct effect *effect;
 
+	run_state_flush(core, log, true);
+	effect = effect_add_log(core, EFFECT_REPAIR, log);
 	effect->token = core_token(core);
 	effect->repair.first_sector = first;
 	effect->repair.sectors =

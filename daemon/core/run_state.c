@@ -86,6 +86,29 @@ void run_state_untold(struct core *core, struct log *log, region_t region)
 	run_state_bit(core, log, RUN_GHOST, 0, region, true);
 }
 
+void run_state_flush(struct core *core, struct log *log, bool begins)
+{
+	run_state_bit(core, log, RUN_FLUSH, 0, 0, begins);
+}
+
+/* A flush that fails loses what others of this node had in the same cache, and the one after it says nothing
+ * of that: without its end, what was marked by then may differ (guarantee 7 of protocol/README). */
+static void flush_unheard(struct core *core, struct log *log, bool under_way)
+{
+	struct instance *instance;
+
+	core_log(core, LOG_NOTICE,
+		 "log %s: the former daemon died in a flush of the legs: %llu regions are copied once more",
+		 log->uuid, (unsigned long long)region_set_count(&log->pending));
+	run_state_orphans(core, log, &log->pending);
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		instance->work_void = instance->work_void || instance->has_work;
+	log->flush_void = under_way;
+	run_state_meta(core, log);
+	if (!under_way && !log->repairing)
+		run_state_flush(core, log, false);
+}
+
 /* What was queued before is in the order now, or was spoken. */
 void run_state_delivered(const struct core *core, struct log *log)
 {
@@ -254,6 +277,8 @@ void run_state_restore(struct core *core, const struct run_log *run_log)
 		instance->has_work = region_set_first(run_log->bits[RUN_WORK], &instance->work);
 		log_legs_open(core, log);
 	}
+	if (!region_set_is_empty(run_log->bits[RUN_FLUSH]) && !CORE_MUTANT(FLUSH_UNHEARD))
+		flush_unheard(core, log, run_log->flushing);
 	log_poke(core, log);
 }
 

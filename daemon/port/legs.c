@@ -70,16 +70,19 @@ static struct mirror *mirror_find(struct legs *legs, const char *uuid)
 }
 
 /* A successor of this daemon has to know of it, should it be killed and hang in a leg. Where the run
- * directory has no room for the lock no leg has failed: the copy is left for later. */
-static int leg_job_copy(struct leg_job *job)
+ * directory has no room for the lock no leg has failed: it is left for later. */
+static int leg_job_do(struct leg_job *job)
 {
-	int fd = write_lock_open(job->legs->config.run_dir, WRITE_LOCK_LEGS, job->uuid);
+	bool copy = job->work == LEG_COPY;
+	int fd =
+	    write_lock_open(job->legs->config.run_dir, copy ? WRITE_LOCK_LEGS : WRITE_LOCK_FLUSH, job->uuid);
 	int error = -ECANCELED;
 
 	if (fd < 0)
 		return error;
 	if (!write_lock_take(fd)) {
-		error = leg_set_copy(job->set, job->first_sector, job->sectors);
+		error =
+		    copy ? leg_set_copy(job->set, job->first_sector, job->sectors) : leg_set_flush(job->set);
 		write_lock_give(fd); /* a child may have the descriptor, too */
 	}
 	close(fd);
@@ -91,8 +94,8 @@ static void leg_job_run(struct job *job)
 	struct leg_job *leg_job = (struct leg_job *)job;
 
 	switch (leg_job->work) {
-	case LEG_FLUSH: leg_job->error = leg_set_flush(leg_job->set); break;
-	case LEG_COPY: leg_job->error = leg_job_copy(leg_job); break;
+	case LEG_FLUSH:
+	case LEG_COPY: leg_job->error = leg_job_do(leg_job); break;
 	case LEG_CLOSE:
 		leg_set_close(leg_job->set);
 		free(leg_job->set);

@@ -65,8 +65,8 @@ struct run_dir {
 };
 
 static const char *const bit_names[RUN_BITS_COUNT] = {
-    [RUN_HELD] = "held",   [RUN_MARKED] = "marked", [RUN_UNSYNCED] = "unsynced",
-    [RUN_GHOST] = "ghost", [RUN_FAILED] = "failed", [RUN_WORK] = "work",
+    [RUN_HELD] = "held",     [RUN_MARKED] = "marked", [RUN_UNSYNCED] = "unsynced", [RUN_GHOST] = "ghost",
+    [RUN_FAILED] = "failed", [RUN_WORK] = "work",     [RUN_FLUSH] = "flush",
 };
 
 /* --- names --- */
@@ -604,7 +604,8 @@ static void log_tell(const struct run_dir *dir, struct run_log_dir *log, const s
 			.meta = log->meta,
 			.meta_bytes = log->meta_bytes,
 			.writing = write_lock_held(dir->path, WRITE_LOCK_DEVICE, log->uuid),
-			.copying = write_lock_held(dir->path, WRITE_LOCK_LEGS, log->uuid)},
+			.copying = write_lock_held(dir->path, WRITE_LOCK_LEGS, log->uuid),
+			.flushing = write_lock_held(dir->path, WRITE_LOCK_FLUSH, log->uuid)},
 	};
 	struct run_log *told = &event.run_log;
 	struct held *held;

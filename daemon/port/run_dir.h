@@ -10,6 +10,7 @@
  *
  *   writing.LOG     locked while a write of its log device is in flight (write_lock.h)
  *   copying.LOG     locked while a region of it is copied by EFFECT_REPAIR
+ *   flushing.LOG    locked while its legs are flushed by EFFECT_LEGS_FLUSH
  *
  * LOG is the XXH3 of the uuid, 32 hexadecimal digits: a uuid may hold any byte but NUL. Nothing is synced to
  * a disk: the content only has to outlive the process.

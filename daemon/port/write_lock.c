@@ -14,6 +14,7 @@
 static const char *const prefixes[WRITE_LOCK_KINDS] = {
     [WRITE_LOCK_DEVICE] = "writing.",
     [WRITE_LOCK_LEGS] = "copying.",
+    [WRITE_LOCK_FLUSH] = "flushing.",
 };
 
 bool write_lock_is_name(const char *name)

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Is a write of a log device, or a repair's copy, in flight on this host? A killed process ends with its last
- * thread, and a write that hangs keeps that one (hazard A14): its successor has to know, log by log, for what
- * it waits for may wait for the successor (hazard B4). So each write is done under a flock(2) on a file of
- * the run directory, `writing.` or `copying.` and the XXH3 of the uuid; the kernel gives the lock back with
- * the descriptors of the process, not earlier. Any thread.
+ * Is a write of a log device, a repair's copy, or a flush of the legs in flight on this host? A killed
+ * process ends with its last thread, and a write that hangs keeps that one (hazard A14): its successor has to
+ * know, log by log, for what it waits for may wait for the successor (hazard B4). So each is done under a
+ * flock(2) on a file of the run directory, `writing.`, `copying.` or `flushing.` and the XXH3 of the uuid;
+ * the kernel gives the lock back with the descriptors of the process, not earlier. Any thread.
  */
 #ifndef DAEMON_PORT_WRITE_LOCK_H
 #define DAEMON_PORT_WRITE_LOCK_H
 
 #include <stdbool.h>
 
-#define WRITE_LOCK_NAME_BYTES 41 /* with the NUL */
+#define WRITE_LOCK_NAME_BYTES 42 /* with the NUL */
 
 enum write_lock_kind {
 	WRITE_LOCK_DEVICE, /* a write of the log device */
 	WRITE_LOCK_LEGS,   /* a copy from leg to leg */
+	WRITE_LOCK_FLUSH,  /* a flush of the legs */
 	WRITE_LOCK_KINDS
 };
 

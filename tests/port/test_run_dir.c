@@ -24,7 +24,7 @@ struct told {
 	char uuid[LOG_UUID_BYTES];
 	char meta[64];
 	size_t meta_bytes;
-	bool writing, copying;
+	bool writing, copying, flushing;
 	unsigned instance_count;
 	luid_t luids[RUN_INSTANCES_MAX];
 	struct region_set held[RUN_INSTANCES_MAX];
@@ -50,6 +50,7 @@ static void told_take(void *context, const struct event *event)
 	told->meta_bytes = log->meta_bytes;
 	told->writing = log->writing;
 	told->copying = log->copying;
+	told->flushing = log->flushing;
 	told->instance_count = log->instance_count;
 	for (unsigned i = 0; i < log->instance_count; i++) {
 		told->luids[i] = log->instances[i].luid;
@@ -570,7 +571,7 @@ static void test_former_writes(void **state)
 	struct run_dir *dir = dir_open(test, false);
 	struct effect drop = {.type = EFFECT_RUN_DROP, .uuid = UUID};
 	struct told_all all;
-	int fd, copy_fd;
+	int fd, copy_fd, flush_fd;
 
 	meta(dir, UUID, "one", 8);
 	meta(dir, "LVM-other", "two", 8);
@@ -578,6 +579,9 @@ static void test_former_writes(void **state)
 	copy_fd = write_lock_open(port_test_path(test, "run"), WRITE_LOCK_LEGS, "LVM-other");
 	assert_true(copy_fd >= 0);
 	assert_int_equal(write_lock_take(copy_fd), 0);
+	flush_fd = write_lock_open(port_test_path(test, "run"), WRITE_LOCK_FLUSH, UUID);
+	assert_true(flush_fd >= 0);
+	assert_int_equal(write_lock_take(flush_fd), 0);
 	fd = write_lock_open(port_test_path(test, "run"), WRITE_LOCK_DEVICE, UUID);
 	assert_true(fd >= 0);
 	assert_int_equal(write_lock_take(fd), 0);
@@ -587,12 +591,14 @@ static void test_former_writes(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(all.logs[i].writing, !strcmp(all.logs[i].uuid, UUID));
 		assert_int_equal(all.logs[i].copying, !all.logs[i].writing);
+		assert_int_equal(all.logs[i].flushing, all.logs[i].writing);
 	}
 	told_free(&all);
 	assert_int_equal(run_dir_perform(dir, &drop), 0);
 	assert_false(write_lock_held(port_test_path(test, "run"), WRITE_LOCK_DEVICE, UUID));
 	close(fd);
 	close(copy_fd);
+	close(flush_fd);
 	run_dir_close(dir);
 }
 

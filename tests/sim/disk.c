@@ -421,7 +421,7 @@ static void device_write_land(struct sim *sim, const struct sim_event *event, bo
 	}
 }
 
-/* `type`: SIM_DEVICE_WRITE or SIM_REPAIR. */
+/* `type`: SIM_DEVICE_WRITE, SIM_REPAIR or SIM_LEGS_FLUSH. */
 static bool is_former_io(const struct sim *sim, const struct sim_event *event, enum sim_event_type type,
 			 unsigned node, unsigned log)
 {
@@ -455,11 +455,17 @@ bool disk_former_copies(const struct sim *sim, unsigned node, unsigned log)
 	return former_io(sim, SIM_REPAIR, node, log);
 }
 
+bool disk_former_flushes(const struct sim *sim, unsigned node, unsigned log)
+{
+	return former_io(sim, SIM_LEGS_FLUSH, node, log);
+}
+
 /* A process ends when its last thread does (hazard A14). */
 bool disk_former_lives(const struct sim *sim, unsigned node)
 {
 	for (unsigned log = 0; log < sim->log_count; log++)
-		if (disk_former_writes(sim, node, log) || disk_former_copies(sim, node, log))
+		if (disk_former_writes(sim, node, log) || disk_former_copies(sim, node, log) ||
+		    disk_former_flushes(sim, node, log))
 			return true;
 	return false;
 }
@@ -571,6 +577,7 @@ void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 		event =
 		    sim_plan(sim, SIM_LEGS_FLUSH, node,
 			     sim_latency(sim, sim->options.mutant == MUTANT_LEGS_FLUSH_EARLY ? 50 * MS : MS));
+		event->d = sim->nodes[node].daemon_generation;
 		if (sim->options.mutant == MUTANT_LEGS_FLUSH_EARLY)
 			io_answer(sim, node, EVENT_LEGS_FLUSHED, effect->log, effect->token, 0);
 		break;
@@ -586,7 +593,8 @@ void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 	case EFFECT_REPAIR: repair_begin(sim, node, (unsigned)log, effect); return;
 	default: return;
 	}
-	event->generation = sim->nodes[node].daemon_generation;
+	event->generation = event->type == SIM_LEGS_FLUSH ? sim->nodes[node].boot_generation
+							  : sim->nodes[node].daemon_generation;
 	event->a = (uint64_t)log;
 	event->b = effect->log;
 	event->c = effect->token;
@@ -604,6 +612,29 @@ static void legs_flush(struct sim *sim, unsigned node, unsigned log)
 	work_flushed(&sim->nodes[node].devices[log], !disk_leg_broken(sim, node, log));
 }
 
+/* Killed meanwhile: it is done to its end, of which nobody hears. One of the next daemon waits for that. */
+static void legs_flush_step(struct sim *sim, const struct sim_event *event)
+{
+	bool former = event->d != sim->nodes[event->node].daemon_generation;
+	struct sim_event *again;
+
+	if (!former && disk_former_flushes(sim, event->node, (unsigned)event->a)) {
+		again = sim_plan(sim, SIM_LEGS_FLUSH, event->node, sim_latency(sim, MS));
+		again->generation = event->generation;
+		again->a = event->a;
+		again->b = event->b;
+		again->c = event->c;
+		again->d = event->d;
+		return;
+	}
+	if (sim->options.mutant != MUTANT_NO_LEGS_FLUSH)
+		legs_flush(sim, event->node, (unsigned)event->a);
+	if (!former && sim->options.mutant != MUTANT_LEGS_FLUSH_EARLY)
+		io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c,
+			  disk_leg_broken(sim, event->node, (unsigned)event->a) ? -EIO : 0);
+	former_io_ended(sim, event->node);
+}
+
 void disk_event(struct sim *sim, struct sim_event *event)
 {
 	switch (event->type) {
@@ -613,13 +644,7 @@ void disk_event(struct sim *sim, struct sim_event *event)
 		break;
 	case SIM_DEVICE_READ: device_read_done(sim, event); break;
 	case SIM_DEVICE_WRITE: device_write_done(sim, event); break;
-	case SIM_LEGS_FLUSH:
-		if (sim->options.mutant != MUTANT_NO_LEGS_FLUSH)
-			legs_flush(sim, event->node, (unsigned)event->a);
-		if (sim->options.mutant != MUTANT_LEGS_FLUSH_EARLY)
-			io_answer(sim, event->node, EVENT_LEGS_FLUSHED, (uint32_t)event->b, event->c,
-				  disk_leg_broken(sim, event->node, (unsigned)event->a) ? -EIO : 0);
-		break;
+	case SIM_LEGS_FLUSH: legs_flush_step(sim, event); break;
 	default: break;
 	}
 }

@@ -210,6 +210,8 @@ static void tell_run_logs(struct sim *sim, unsigned number)
 		event.run_log.copying =
 		    sim->options.mutant != MUTANT_LEAVE_EARLY &&
 		    disk_former_copies(sim, number, (unsigned)disk_log_find(sim, run->uuid));
+		event.run_log.flushing =
+		    disk_former_flushes(sim, number, (unsigned)disk_log_find(sim, run->uuid));
 		event.run_log.meta = run->meta;
 		event.run_log.meta_bytes = run->meta_bytes;
 		for (unsigned k = 0; k < RUN_INSTANCES_MAX; k++)

@@ -105,6 +105,10 @@ const struct mutant_info mutant_infos[MUTANTS_END] = {
     [MUTANT_DOUBT_FORGOTTEN] = {"doubt-forgotten", "B7",
 				"a flush that succeeds makes up for one that failed before", "leg",
 				CORE_MUTANT_DOUBT_FORGOTTEN},
+    [MUTANT_FLUSH_UNHEARD] =
+	{"flush-unheard", "B7",
+	 "a daemon that was killed in a flush is taken for one that heard of its success", "kill,leg",
+	 CORE_MUTANT_FLUSH_UNHEARD},
     [MUTANT_SUSPEND_UNFLUSHED] = {"suspend-unflushed", "B7",
 				  "POSTSUSPEND is answered without a flush of what is held still",
 				  "life,leg,silent", CORE_MUTANT_SUSPEND_UNFLUSHED},

@@ -229,9 +229,9 @@ static bool event_is_stale(const struct sim *sim, const struct sim_event *event)
 	case SIM_DAEMON:
 	case SIM_TIMER:
 	case SIM_DEVICE_READ:
-	case SIM_LEGS_FLUSH:
 	case SIM_DAEMON_RESUME: return event->generation != node->daemon_generation || !node->core;
 	case SIM_REPAIR:
+	case SIM_LEGS_FLUSH:
 	case SIM_REPLY:
 	case SIM_LEG:
 	case SIM_NODE_DIE:

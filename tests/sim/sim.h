@@ -485,6 +485,7 @@ void disk_daemon_dies(struct sim *sim, unsigned node);
 void disk_io_start(struct sim *sim, struct sim_event *event, uint64_t disk_ns);
 bool disk_former_writes(const struct sim *sim, unsigned node, unsigned log);
 bool disk_former_copies(const struct sim *sim, unsigned node, unsigned log);
+bool disk_former_flushes(const struct sim *sim, unsigned node, unsigned log);
 bool disk_former_lives(const struct sim *sim, unsigned node);
 void disk_perform(struct sim *sim, unsigned node, const struct effect *effect);
 void disk_event(struct sim *sim, struct sim_event *event);

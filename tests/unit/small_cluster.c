@@ -196,7 +196,8 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			break;
 		default: break;
 		}
-		if (self->slow && (effect->type == EFFECT_DEVICE_WRITE || effect->type == EFFECT_REPAIR))
+		if ((self->slow && (effect->type == EFFECT_DEVICE_WRITE || effect->type == EFFECT_REPAIR)) ||
+		    (self->flush_slow && effect->type == EFFECT_LEGS_FLUSH))
 			self->slow_end = answers[--count].event;
 		if (effect->type == EFFECT_DEVICE_WAIT || effect->type == EFFECT_REPAIR_WAIT)
 			self->slow_end = answer->event;
@@ -316,10 +317,14 @@ static void daemon_again(struct small_cluster *cluster, node_id_t node, bool wri
 	struct small_run *run = &cluster->nodes[node].run;
 	struct event event = {
 	    .type = EVENT_RUN_LOG,
-	    .run_log = {.uuid = SMALL_UUID, .writing = writing, .copying = copying},
+	    .run_log = {.uuid = SMALL_UUID,
+			.writing = writing,
+			.copying = copying,
+			.flushing = cluster->nodes[node].flush_slow},
 	};
 
 	daemon_new(cluster, node, cluster->nodes[node].boot);
+	cluster->nodes[node].flush_slow = event.run_log.flushing;
 	event.run_log.meta = run->meta;
 	event.run_log.meta_bytes = run->meta_bytes;
 	for (unsigned i = 0; i < RUN_INSTANCES_MAX; i++) {
@@ -404,7 +409,7 @@ void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char
 
 void small_io_end(struct small_cluster *cluster, node_id_t node)
 {
-	cluster->nodes[node].slow = false;
+	cluster->nodes[node].slow = cluster->nodes[node].flush_slow = false;
 	step(cluster, node, &cluster->nodes[node].slow_end);
 	small_settle(cluster);
 }

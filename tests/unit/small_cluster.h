@@ -47,7 +47,8 @@ struct small_node {
 	uint32_t device_minor; /* of the log device that was read last */
 	bool slow;	       /* a write of the log device, or a copy, takes until small_io_end() */
 	struct event slow_end;
-	bool legs_slow; /* what the live table is is told by small_legs_opened() */
+	bool flush_slow; /* a flush of the legs too, also that of a former daemon */
+	bool legs_slow;	 /* what the live table is is told by small_legs_opened() */
 	struct event legs_opened;
 	struct small_reply replies[SMALL_REPLIES_MAX];
 	unsigned reply_count;

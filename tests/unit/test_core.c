@@ -1066,6 +1066,94 @@ static void die_with_mark(struct small_cluster *cluster, node_id_t node, luid_t 
 	small_settle(cluster);
 }
 
+static void write_through(struct small_cluster *cluster, node_id_t node, luid_t luid, uint64_t region)
+{
+	small_region(cluster, node, ULOG_MARK_REGION, luid, region);
+	assert_answered(cluster, node, small_request(cluster, node, ULOG_FLUSH, luid, NULL, 0));
+	small_region(cluster, node, ULOG_CLEAR_REGION, luid, region);
+}
+
+/* Nodes that are not dead because their daemon went. */
+static struct small_cluster *unfenced_new(unsigned nodes, const char *arguments)
+{
+	struct small_cluster *cluster = cluster_new(0);
+
+	cluster->fencing = FENCING_NONE;
+	for (node_id_t node = 1; node <= nodes; node++) {
+		small_join(cluster, node, node * 10);
+		small_settle(cluster);
+	}
+	cluster->ring_stays = true;
+	for (node_id_t node = 1; node <= nodes; node++)
+		activate(cluster, node, node * 100, arguments);
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 10000000000);
+	return cluster;
+}
+
+/* A daemon is killed in a flush of the legs, of which nobody hears that it failed: a later one that succeeds
+ * does not bring back what was lost (seed 51020114). What was flushed before is clean. */
+static void test_killed_in_a_flush(void **state)
+{
+	(void)state;
+	for (unsigned killed = 0; killed < 2; killed++) {
+		struct small_cluster *cluster = unfenced_new(2, DISK_LOG);
+
+		write_through(cluster, 2, 200, 7);
+		cluster->nodes[2].flush_slow = killed;
+		small_advance(cluster, 10000000000);
+		cluster->nodes[2].flush_slow = false; /* it has ended, whoever heard of it */
+		small_restart(cluster, 2);
+		small_advance(cluster, 20000000000);
+		assert_int_equal(cluster->nodes[1].repairs + cluster->nodes[2].repairs, killed);
+		assert_true(device_clean(cluster, 7));
+		cluster_free(cluster);
+	}
+}
+
+/* So does the flush behind a copy, which may have lost what was written elsewhere (seed 51078489). */
+static void test_killed_in_the_flush_of_a_copy(void **state)
+{
+	struct small_cluster *cluster = unfenced_new(3, CORE_LOG);
+
+	(void)state;
+	cluster->nodes[1].slow = true;
+	die_with_mark(cluster, 3, 300, 7);
+	small_control(cluster, 2, CONTROL_CONFIRM_DEAD, 3, NULL);
+	small_advance(cluster, 5000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 1);
+	write_through(cluster, 1, 100, 5);
+	small_restart(cluster, 1);
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs + cluster->nodes[2].repairs, 2);
+	cluster_free(cluster);
+}
+
+/* It goes on behind the death of its daemon, and may lose what was written since: the first flush of the next
+ * one waits for it, and counts for nothing. As with any trouble of a leg the tables have to be reloaded. */
+static void test_flush_of_a_killed_daemon_goes_on(void **state)
+{
+	struct small_cluster *cluster = unfenced_new(2, DISK_LOG);
+
+	(void)state;
+	write_through(cluster, 1, 100, 7);
+	cluster->nodes[1].flush_slow = true;
+	small_advance(cluster, 10000000000);
+	small_restart(cluster, 1);
+	write_through(cluster, 1, 100, 5);
+	small_advance(cluster, 10000000000);
+	small_io_end(cluster, 1);
+	small_advance(cluster, 20000000000);
+	assert_false(device_clean(cluster, 5));
+	for (node_id_t node = 1; node <= 2; node++)
+		reload(cluster, node, node * 100, node * 100 + 1);
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs + cluster->nodes[2].repairs, 2);
+	assert_true(device_clean(cluster, 5));
+	assert_true(device_clean(cluster, 7));
+	cluster_free(cluster);
+}
+
 /* The last table goes with a claim, and what gives that back comes behind the end of the log, in one frame
  * with the next table's RESUME: ghosts of that one's log are repaired. */
 static void test_last_table_takes_the_claim_along(void **state)
@@ -2346,6 +2434,9 @@ int main(void)
 	    cmocka_unit_test(test_joiner_knows_every_mark),
 	    cmocka_unit_test(test_core_log_waits_for_every_member),
 	    cmocka_unit_test(test_unknown_log_keeps_the_room),
+	    cmocka_unit_test(test_killed_in_a_flush),
+	    cmocka_unit_test(test_killed_in_the_flush_of_a_copy),
+	    cmocka_unit_test(test_flush_of_a_killed_daemon_goes_on),
 	    cmocka_unit_test(test_doubt_of_a_ghost),
 	    cmocka_unit_test(test_reload_whose_flush_fails),
 	    cmocka_unit_test(test_removal_whose_flush_fails),
