@@ -267,8 +267,10 @@ struct remembered_table {
 	char uuid[LOG_UUID_BYTES];
 	bool here;    /* device-mapper has it, and its end was not heard since */
 	bool unknown; /* it runs, and has not introduced itself to this daemon, which has no memory of it */
-	luid_t ended; /* its DTR, the next copy of which is answered; LUID_UNKNOWN if that did not come */
-	bool owed;    /* its end is not in the order yet */
+	bool loaded;  /* and one that is only loaded is as unknown, which goes before it */
+	luid_t unloaded; /* the DTR of that one */
+	luid_t ended;	 /* its DTR, the next copy of which is answered; LUID_UNKNOWN if that did not come */
+	bool owed;	 /* its end is not in the order yet */
 };
 
 struct core {

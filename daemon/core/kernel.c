@@ -800,9 +800,11 @@ static void request_dtr_unknown(struct core *core, const struct ulog_request *re
 
 	if (core->join == JOIN_READY && (known || table) && !send_has_room(core))
 		return; /* the kernel asks again */
+	if (table && table->loaded && !table->unloaded)
+		table->unloaded = request->luid;
 	if (known)
 		ended_tell(core, request->uuid, request->luid);
-	else if (table && table->ended != request->luid) {
+	else if (table && table->ended != request->luid && table->unloaded != request->luid) {
 		table->ended = request->luid;
 		table->here = false;
 		table->owed = ended_tell(core, request->uuid, request->luid);

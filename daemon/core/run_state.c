@@ -337,6 +337,15 @@ static bool table_is_unknown(struct core *core, const struct table *tables, size
 	return table_is_loaded(tables, count, tables[which].uuid);
 }
 
+/* One that is only loaded goes before the one that runs: the kernel drops it first, or puts it in its place,
+ * and then it introduces itself with its RESUME. */
+static bool loaded_is_unknown(struct core *core, const struct table *tables, size_t count, const char *uuid)
+{
+	const struct log *log = log_find(core, uuid);
+
+	return table_is_loaded(tables, count, uuid) && (!log || TAILQ_EMPTY(&log->instances));
+}
+
 static bool table_remembered(const struct core *core, const char *uuid)
 {
 	for (size_t i = 0; i < core->table_count; i++)
@@ -375,6 +384,7 @@ static void tables_remember(struct core *core, const struct table *tables, size_
 		strncpy(table->uuid, tables[i].uuid, LOG_UUID_BYTES - 1);
 		table->here = true;
 		table->unknown = table_is_unknown(core, tables, count, i);
+		table->loaded = loaded_is_unknown(core, tables, count, table->uuid);
 		core->table_count++;
 	}
 	for (size_t i = 0; i < former_count && core->tables_known; i++)

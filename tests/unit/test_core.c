@@ -1591,6 +1591,51 @@ static void test_no_table_of_a_member_ready_before(void **state)
 		}
 }
 
+/* Node 1 is without memory of its table 100, which node 2 knows. Device-mapper has these. */
+static struct small_cluster *member_without_memory(const struct table *tables, size_t count)
+{
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_NONE;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	small_leave(cluster, 1, false);
+	cluster->memory_lost = true;
+	small_join(cluster, 1, 10);
+	cluster->memory_lost = false;
+	small_tables(cluster, 1, tables, count);
+	small_settle(cluster);
+	small_advance(cluster, 60000000000);
+	return cluster;
+}
+
+/* Beside the table that runs another is loaded, which is as unknown: the first that ends is that one. */
+static void test_end_of_an_unknown_loaded_table(void **state)
+{
+	static const struct table tables[] = {{.uuid = SMALL_UUID, .live = true}, {.uuid = SMALL_UUID}};
+
+	(void)state;
+	for (unsigned story = 0; story < 4; story++) {
+		struct small_cluster *cluster =
+		    story < 2 ? founders_without_memory(tables, 2, 0) : member_without_memory(tables, 2);
+
+		if (story == 1)
+			founders_go_on(cluster);
+		if (story == 3)
+			small_lost(cluster, 1);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
+		if (story == 3)
+			small_back(cluster, 1);
+		founders_go_on(cluster);
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
 /* A table that this node has heard of is resumed while no daemon listens: it is none that nobody knows. */
 static void test_table_resumed_unheard_is_known(void **state)
 {
@@ -2480,6 +2525,7 @@ int main(void)
 	    cmocka_unit_test(test_unknown_table_of_a_former_member),
 	    cmocka_unit_test(test_unknown_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_no_table_of_a_member_ready_before),
+	    cmocka_unit_test(test_end_of_an_unknown_loaded_table),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
