@@ -418,9 +418,10 @@ void run_state_ended_delivered(struct core *core)
 /* What the cluster takes for a table here is none: device-mapper has none, or that has ended since. */
 static void table_disown(struct core *core, const struct world_log *world, luid_t luid)
 {
+	const struct log *log = log_find(core, world->uuid);
 	struct record *record;
 
-	if (!core->tables_known || log_find(core, world->uuid) || table_remembered(core, world->uuid))
+	if (!core->tables_known || (log && instance_find(log, luid)) || table_remembered(core, world->uuid))
 		return;
 	record = send_add(core, RECORD_DESTROYED, world->uuid);
 	if (record)

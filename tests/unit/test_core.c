@@ -1636,6 +1636,30 @@ static void test_end_of_an_unknown_loaded_table(void **state)
 	}
 }
 
+/* The one that the cluster knows went unheard, while another was loaded here. */
+static void test_known_table_went_beside_a_loaded_one(void **state)
+{
+	static const struct table live = {.uuid = SMALL_UUID, .live = true}, loaded = {.uuid = SMALL_UUID};
+
+	(void)state;
+	for (unsigned resumed = 0; resumed < 2; resumed++) {
+		struct small_cluster *cluster = member_without_memory(&live, 1);
+
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		assert_answered(cluster, 1,
+				small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1));
+		small_advance(cluster, 1000000000);
+		small_tables(cluster, 1, &loaded, 1);
+		if (resumed)
+			small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+		else
+			small_request(cluster, 1, ULOG_DTR, 101, NULL, 0);
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
 /* A table that this node has heard of is resumed while no daemon listens: it is none that nobody knows. */
 static void test_table_resumed_unheard_is_known(void **state)
 {
@@ -2526,6 +2550,7 @@ int main(void)
 	    cmocka_unit_test(test_unknown_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_no_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_end_of_an_unknown_loaded_table),
+	    cmocka_unit_test(test_known_table_went_beside_a_loaded_one),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
