@@ -250,8 +250,19 @@ static struct record *resume_record(struct core *core, const char *uuid, luid_t 
 	return record;
 }
 
+static struct record *destroyed_record(struct core *core, const char *uuid, luid_t luid)
+{
+	struct record *record = send_add(core, RECORD_DESTROYED, uuid);
+
+	if (record)
+		record->luid = luid;
+	return record;
+}
+
 static void resume_send(struct core *core, struct log *log, struct instance *instance)
 {
+	const struct remembered_table *unknown = run_state_unknown(core, log->uuid);
+	bool first = !instance->known && !instance->tainted;
 	struct log_shape shape;
 
 	if (instance->resume_sent || core->join != JOIN_READY || !core->active)
@@ -261,8 +272,12 @@ static void resume_send(struct core *core, struct log *log, struct instance *ins
 	shape_of(&instance->constructor, &shape);
 	/* The table that ran before never asked this daemon anything: what its reconnect would have said is
 	 * said for it. It is gone when the next one's RESUME is heard (run_state_disown_others()). */
-	if (!instance->known && !instance->tainted && run_state_unknown(core, log->uuid) &&
+	if (first && unknown && !unknown->ended &&
 	    !resume_record(core, log->uuid, LUID_UNKNOWN, &shape, true))
+		return;
+	/* Or this one would be as old, and tainted, as the one whose number it was given. */
+	if (first && log_here_known(core, log->uuid, instance->luid) &&
+	    !destroyed_record(core, log->uuid, instance->luid))
 		return;
 	if (!resume_record(core, log->uuid, instance->luid, &shape, instance->tainted))
 		return;
@@ -351,6 +366,7 @@ static struct instance *ctr_new_instance(struct core *core, const struct ulog_re
 
 	if (!log)
 		return NULL;
+	run_state_number_used(core, request->uuid, request->luid);
 	/* A daemon that died between two changes may have left bits of nobody. */
 	if (fresh)
 		run_state_forget(core, log, 0);
@@ -767,7 +783,6 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 static bool ended_tell(struct core *core, const char *uuid, luid_t luid)
 {
 	const struct world_log *world = world_log_find(&core->world, uuid);
-	struct record *record;
 
 	if (core->join != JOIN_READY)
 		return true;
@@ -775,9 +790,7 @@ static bool ended_tell(struct core *core, const char *uuid, luid_t luid)
 		return false;
 	if (!log_here_known(core, uuid, luid) && !resume_record(core, uuid, luid, &world->shape, true))
 		return true;
-	record = send_add(core, RECORD_DESTROYED, uuid);
-	if (record)
-		record->luid = luid;
+	destroyed_record(core, uuid, luid);
 	return true;
 }
 

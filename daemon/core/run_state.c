@@ -408,6 +408,19 @@ void run_state_introduced(struct core *core, const char *uuid)
 		table->unknown = false;
 }
 
+/* The kernel takes it from one that has ended: what is still to be said of that one goes without. */
+void run_state_number_used(struct core *core, const char *uuid, luid_t luid)
+{
+	for (size_t i = 0; i < core->table_count; i++) {
+		struct remembered_table *table = &core->tables[i];
+
+		if (table->ended != luid || strcmp(table->uuid, uuid))
+			continue;
+		table->ended = LUID_UNKNOWN;
+		table->unknown = false;
+	}
+}
+
 void run_state_ended_delivered(struct core *core)
 {
 	for (size_t i = 0; i < core->table_count && core->join == JOIN_READY; i++)

@@ -1407,6 +1407,10 @@ static void test_unknown_table_is_removed(void **state)
 	cluster->nodes[2].legs_broken = false;
 	small_advance(cluster, 60000000000);
 	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	/* It was spoken for: the next one's RESUME says nothing of it. */
+	cluster->nodes[2].legs_broken = true;
+	activate(cluster, 1, 101, DISK_LOG);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
 	cluster_free(cluster);
 }
 
@@ -1656,6 +1660,55 @@ static void test_known_table_went_beside_a_loaded_one(void **state)
 			small_request(cluster, 1, ULOG_DTR, 101, NULL, 0);
 		small_advance(cluster, 60000000000);
 		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
+/* A new table has the number of one that went unheard, and that the cluster knows as tainted: it is none. */
+static void test_number_of_a_tainted_table_is_used_again(void **state)
+{
+	static const struct table live = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = member_without_memory(&live, 1);
+
+	(void)state;
+	assert_int_equal(count_of(cluster, 2, 200), 0);
+	activate(cluster, 1, 100, DISK_LOG);
+	small_advance(cluster, 60000000000);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	cluster_free(cluster);
+}
+
+/* The end of one that was unknown is said when this node is ready, once, and not of the next one that has its
+ * number. */
+static void test_number_of_an_ended_table_is_used_again(void **state)
+{
+	static const struct table live = {.uuid = SMALL_UUID, .live = true};
+
+	(void)state;
+	for (unsigned delivered = 0; delivered < 16; delivered++) {
+		struct small_cluster *cluster = cluster_with_unknown_table();
+		uint32_t resume;
+
+		small_lost(cluster, 1);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+		assert_answered(cluster, 1,
+				small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG) - 1));
+		resume = small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+		cluster->hold = true;
+		small_back(cluster, 1);
+		small_deliver(cluster, delivered);
+		small_tables(cluster, 1, &live, 1);
+		cluster->hold = false;
+		small_settle(cluster);
+		assert_answered(cluster, 1, resume);
+		small_advance(cluster, 60000000000);
+		small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+		small_lost(cluster, 1);
+		small_back(cluster, 1);
+		small_settle(cluster);
+		small_region(cluster, 1, ULOG_MARK_REGION, 100, 8);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
 		cluster_free(cluster);
 	}
 }
@@ -2551,6 +2604,8 @@ int main(void)
 	    cmocka_unit_test(test_no_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_end_of_an_unknown_loaded_table),
 	    cmocka_unit_test(test_known_table_went_beside_a_loaded_one),
+	    cmocka_unit_test(test_number_of_a_tainted_table_is_used_again),
+	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
