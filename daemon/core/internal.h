@@ -524,6 +524,8 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 /* The table of that log which runs here, and is not known; or NULL. */
 struct remembered_table *run_state_unknown(struct core *core, const char *uuid);
 void run_state_introduced(struct core *core, const char *uuid);
+/* The same when one that is only loaded is as unknown, or came back since, and was not dropped yet. */
+struct remembered_table *run_state_loaded(struct core *core, const char *uuid);
 /* A new table has that number. */
 void run_state_number_used(struct core *core, const char *uuid, luid_t luid);
 void run_state_ended_delivered(struct core *core); /* a frame of this node */

@@ -738,6 +738,34 @@ static void request_sync_count(struct core *core, const struct log *log, struct 
 	reply_u64(core, request, count);
 }
 
+/* With the RESUME of another the one that runs was DESTROYED for the cluster: from here on one without a
+ * number stands for it, as in memory_lost() of world_apply.c. */
+static void unknown_tell(struct core *core, const struct log *log)
+{
+	if (core->join == JOIN_READY && resume_record(core, log->uuid, LUID_UNKNOWN, &log->shape, true))
+		send_add(core, RECORD_SUSPENDED, log->uuid);
+}
+
+/* The kernel suspends what runs before it drops it. One that came back unknown and goes without that was only
+ * loaded, if there was such a one: the one that runs has not said a word yet. */
+static void request_dtr(struct core *core, struct log *log, struct instance *instance,
+			const struct ulog_request *request)
+{
+	struct remembered_table *table = run_state_loaded(core, log->uuid);
+	bool ran = instance->state == INSTANCE_SUSPENDING || instance->state == INSTANCE_SUSPENDED;
+
+	table = instance->tainted && !ran ? table : NULL;
+	if (table && (instance->known || instance->resume_sent))
+		unknown_tell(core, log);
+	instance_destroy(core, log, instance);
+	if (table) {
+		table->unloaded = request->luid;
+		table->here = table->unknown = true;
+	}
+	outrun_resume(core, log);
+	reply_plain(core, request, 0);
+}
+
 static void request_known(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request)
 {
@@ -751,11 +779,7 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	if (needs_resumed(request))
 		instance->ran_ns = core->now_ns;
 	switch (request->type) {
-	case ULOG_DTR:
-		instance_destroy(core, log, instance);
-		outrun_resume(core, log);
-		reply_plain(core, request, 0);
-		break;
+	case ULOG_DTR: request_dtr(core, log, instance, request); break;
 	case ULOG_PRESUSPEND: request_presuspend(core, log, instance, request); break;
 	case ULOG_POSTSUSPEND: request_postsuspend(core, log, instance, request); break;
 	case ULOG_RESUME: request_resume(core, log, instance, request); break;

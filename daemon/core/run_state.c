@@ -400,6 +400,15 @@ struct remembered_table *run_state_unknown(struct core *core, const char *uuid)
 	return NULL;
 }
 
+struct remembered_table *run_state_loaded(struct core *core, const char *uuid)
+{
+	for (size_t i = 0; i < core->table_count; i++)
+		if (core->tables[i].loaded && !core->tables[i].unloaded &&
+		    !strcmp(core->tables[i].uuid, uuid))
+			return &core->tables[i];
+	return NULL;
+}
+
 void run_state_introduced(struct core *core, const char *uuid)
 {
 	struct remembered_table *table = run_state_unknown(core, uuid);

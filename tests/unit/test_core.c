@@ -1640,6 +1640,38 @@ static void test_end_of_an_unknown_loaded_table(void **state)
 	}
 }
 
+/* Nor when it came back, and was taken for the one that runs, which says no word. */
+static void test_loaded_table_comes_back_for_an_unknown_one(void **state)
+{
+	static const struct table tables[] = {{.uuid = SMALL_UUID, .live = true}, {.uuid = SMALL_UUID}};
+
+	(void)state;
+	for (unsigned story = 0; story < 6; story++) {
+		struct small_cluster *cluster =
+		    story < 3 ? member_without_memory(tables, 2) : founders_without_memory(tables, 2, 0);
+
+		if (story >= 3)
+			founders_go_on(cluster);
+		small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG));
+		if (story % 3)
+			assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		if (story % 3 == 2) {
+			small_lost(cluster, 1);
+			small_back(cluster, 1);
+			small_advance(cluster, 60000000000);
+			assert_int_equal(count_of(cluster, 2, 200), 0);
+			activate(cluster, 1, 102, DISK_LOG);
+		}
+		small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
 /* The one that the cluster knows went unheard, while another was loaded here. */
 static void test_known_table_went_beside_a_loaded_one(void **state)
 {
@@ -2603,6 +2635,7 @@ int main(void)
 	    cmocka_unit_test(test_unknown_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_no_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_end_of_an_unknown_loaded_table),
+	    cmocka_unit_test(test_loaded_table_comes_back_for_an_unknown_one),
 	    cmocka_unit_test(test_known_table_went_beside_a_loaded_one),
 	    cmocka_unit_test(test_number_of_a_tainted_table_is_used_again),
 	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
