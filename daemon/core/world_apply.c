@@ -809,6 +809,14 @@ static void former_here(struct world_log *log, const struct world_node *node, st
 		memory_lost(log, participant);
 }
 
+/* Nobody waits for that node: it was cleared, maybe, before this was known of it. Whether it is dead, or
+ * holds nothing, is asked once more, now of that boot. */
+static void former_suspected(struct world *world, node_id_t node, uint64_t boot_id)
+{
+	if (!world_node_suspected(world, node))
+		world_node_find(world, node)->boot_id = boot_id;
+}
+
 static void speech_former(struct world *world, struct world_log *log, node_id_t sender,
 			  const struct speech *speech)
 {
@@ -833,6 +841,8 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 		if (!participant)
 			continue;
 		participant->awaited = true;
+		if (!node)
+			former_suspected(world, former, speech->former[i].boot_id);
 		/* Another boot of it is here: the one that was a member is dead. That of a suspect without a
 		 * daemon is not known. */
 		if (node && node->boot_id && node->boot_id != speech->former[i].boot_id &&

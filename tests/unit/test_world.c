@@ -1116,6 +1116,38 @@ static void test_former_table_of_a_log_begun_anew(void **state)
 	}
 }
 
+/* A former member had been cleared, as one that nobody remembered, when a suspect spoke of it: whether it is
+ * dead is asked once more, or it would be awaited until a daemon starts there. */
+static void test_former_member_that_was_cleared(void **state)
+{
+	(void)state;
+	static struct speech speech;
+
+	for (unsigned begun = 0; begun < 2; begun++) {
+		struct world world;
+
+		world_begin(&world);
+		world_node_suspected(&world, 1);
+		world_node_suspected(&world, 2);
+		world_node_dead(&world, 2, 0);
+		assert_null(world_node_find(&world, 2));
+		if (begun)
+			resume(&world, 3, 0x3000, &core_shape);
+		world_node_joins(&world, 1, 10, 101);
+		remember_member(&speech, &core_shape);
+		struct world_log *log = world_apply_speech(&world, 1, &speech);
+		ready(&world, 1, false);
+		assert_true(world_log_assembling(&world, log));
+		assert_int_equal(world_suspect(&world), 2);
+		assert_int_equal(world_node_find(&world, 2)->boot_id, 20);
+		world_node_dead(&world, 2, 20);
+		assert_false(world_log_assembling(&world, log));
+		assert_int_equal(region_set_count(&log->ghosts) + region_set_count(&log->unsynced), 200);
+		speech_fini(&speech);
+		world_fini(&world);
+	}
+}
+
 /* The log was put together while a former member was away. It comes back and does not speak of the log: its
  * table went while others did not hear what that held still (seed 16202). Once all have spoken its marks are
  * known. */
@@ -1258,6 +1290,7 @@ int main(void)
 	    cmocka_unit_test(test_former_table_without_memory),
 	    cmocka_unit_test(test_former_table_of_a_log_begun_anew),
 	    cmocka_unit_test(test_former_member_is_silent),
+	    cmocka_unit_test(test_former_member_that_was_cleared),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
 	};
 
