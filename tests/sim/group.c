@@ -206,7 +206,8 @@ static void deliver(struct sim *sim, struct ring_model *ring, unsigned node, uin
 		memcpy(input->bytes, item->bytes, item->size);
 		input->event.deliver.bytes = input->bytes;
 		input->event.deliver.size = item->size;
-		input->incarnation = index + 1; /* for the digests */
+		input->ring = ring->seq;
+		input->index = index;
 		post_cpg(sim, node, input);
 		break;
 	case ITEM_JOIN:

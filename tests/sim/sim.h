@@ -89,8 +89,8 @@ enum sim_event_type {
 
 struct input {
 	struct event event;
-	uint8_t *bytes; /* owned */
-	uint64_t incarnation;
+	uint8_t *bytes;	      /* owned */
+	uint64_t ring, index; /* of a message: its place in the order */
 	bool from_cpg, from_quorum;
 	bool quorate; /* what quorum really said */
 	node_id_t members[SIM_NODES];
