@@ -750,6 +750,7 @@ static void do_run_log(struct play *play)
 	event.run_log.uuid = uuids[choice & 1];
 	event.run_log.meta = play->at;
 	event.run_log.meta_bytes = meta_bytes;
+	event.run_log.flushing = choice & 2;
 	play->at += meta_bytes;
 	event.run_log.instance_count = 1;
 	event.run_log.instances[0].luid = 0x1000;

@@ -218,43 +218,55 @@ static void test_repair(void **state)
 	legs_test_end(&legs_test);
 }
 
-/* A copy is done under its lock: a successor of a daemon that hangs in it knows, and copies nothing
+static const struct under_lock {
+	enum effect_type effect;
+	enum event_type answer;
+	enum write_lock_kind lock;
+} under_lock[] = {{EFFECT_REPAIR, EVENT_REPAIRED, WRITE_LOCK_LEGS},
+		  {EFFECT_LEGS_FLUSH, EVENT_LEGS_FLUSHED, WRITE_LOCK_FLUSH}};
+
+/* A copy, and a flush, is done under its lock: a successor of a daemon that hangs in it knows, and does none
  * meanwhile. */
-static void test_repair_behind_a_former_one(void **state)
+static void test_behind_a_former_one(void **state)
 {
 	struct legs_test legs_test = legs_test_begin(state);
 	const char *run_dir = legs_test.test->config.run_dir;
-	int fd = write_lock_open(run_dir, WRITE_LOCK_LEGS, UUID);
 
-	assert_true(fd >= 0);
-	assert_int_equal(write_lock_take(fd), 0);
 	table_of_files(legs_test.test);
-	perform(&legs_test, EFFECT_REPAIR, 1, 0, 8);
-	port_test_run_for(legs_test.test, 200);
-	assert_int_equal(legs_test.test->event_count, 0);
-	close(fd); /* as the end of a process does */
-	answer(&legs_test, 1, EVENT_REPAIRED, 1, 0);
-	assert_false(write_lock_held(run_dir, WRITE_LOCK_LEGS, UUID));
+	for (unsigned i = 0; i < sizeof(under_lock) / sizeof(under_lock[0]); i++) {
+		int fd = write_lock_open(run_dir, under_lock[i].lock, UUID);
+
+		assert_true(fd >= 0);
+		assert_int_equal(write_lock_take(fd), 0);
+		perform(&legs_test, under_lock[i].effect, i, 0, 8);
+		port_test_run_for(legs_test.test, 200);
+		assert_int_equal(legs_test.test->event_count, i);
+		close(fd); /* as the end of a process does */
+		answer(&legs_test, i + 1, under_lock[i].answer, i, 0);
+		assert_false(write_lock_held(run_dir, under_lock[i].lock, UUID));
+	}
 	legs_test_end(&legs_test);
 }
 
 /* The run directory's trouble is none of a leg: it makes no table wait for a reload (leg_error() of the
  * core).
  */
-static void test_repair_without_lock(void **state)
+static void test_without_lock(void **state)
 {
 	struct legs_test legs_test = legs_test_begin(state);
 	char name[WRITE_LOCK_NAME_BYTES], path[512];
 
-	write_lock_name(WRITE_LOCK_LEGS, UUID, name);
-	snprintf(path, sizeof(path), "%s/%s", legs_test.test->config.run_dir, name);
-	assert_int_equal(symlink("nowhere", path), 0);
 	table_of_files(legs_test.test);
-	perform(&legs_test, EFFECT_REPAIR, 1, 0, 8);
-	answer(&legs_test, 1, EVENT_REPAIRED, 1, -ECANCELED);
-	assert_int_equal(unlink(path), 0);
-	perform(&legs_test, EFFECT_REPAIR, 2, 0, 8);
-	answer(&legs_test, 2, EVENT_REPAIRED, 2, 0);
+	for (unsigned i = 0; i < sizeof(under_lock) / sizeof(under_lock[0]); i++) {
+		write_lock_name(under_lock[i].lock, UUID, name);
+		snprintf(path, sizeof(path), "%s/%s", legs_test.test->config.run_dir, name);
+		assert_int_equal(symlink("nowhere", path), 0);
+		perform(&legs_test, under_lock[i].effect, 1, 0, 8);
+		answer(&legs_test, 2 * i + 1, under_lock[i].answer, 1, -ECANCELED);
+		assert_int_equal(unlink(path), 0);
+		perform(&legs_test, under_lock[i].effect, 2, 0, 8);
+		answer(&legs_test, 2 * i + 2, under_lock[i].answer, 2, 0);
+	}
 	legs_test_end(&legs_test);
 }
 
@@ -441,8 +453,8 @@ int main(void)
 	    TEST(test_open_looks_anew),
 	    TEST(test_flush_of_a_failed_leg),
 	    TEST(test_repair),
-	    TEST(test_repair_behind_a_former_one),
-	    TEST(test_repair_without_lock),
+	    TEST(test_behind_a_former_one),
+	    TEST(test_without_lock),
 	    TEST(test_repair_of_devices),
 	    TEST(test_open_tells_handle_errors),
 	    TEST(test_wake_of_a_stand_in),
