@@ -70,6 +70,7 @@ struct instance {
 	uint64_t reconnect_until_ns;
 	uint64_t introduced_ns; /* when the kernel first named it */
 	uint64_t ran_ns;	/* when it last did what only a running table does */
+	uint64_t switched_ns;	/* its last RESUME or POSTSUSPEND */
 	bool old;		/* as in the replicated state, kept for the next speech */
 	bool has_work; /* a region was handed out for recovery and not reported yet; survives the daemon */
 	region_t work;

@@ -522,6 +522,7 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 {
 	bool reconnect = core->now_ns <= instance->reconnect_until_ns;
 
+	instance->switched_ns = reconnect ? instance->switched_ns : core->now_ns;
 	if (instance->state == INSTANCE_RESUMED) {
 		instance->ran_ns = reconnect ? instance->ran_ns : core->now_ns;
 		reply_plain(core, request, 0);
@@ -556,6 +557,7 @@ static void request_presuspend(struct core *core, struct log *log, struct instan
 static void request_postsuspend(struct core *core, struct log *log, struct instance *instance,
 				const struct ulog_request *request)
 {
+	instance->switched_ns = core->now_ns;
 	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED)
 		suspend_begin(core, log, instance);
 	else if (instance->state == INSTANCE_RESUMING)

@@ -305,36 +305,51 @@ static bool table_is_loaded(const struct table *tables, size_t count, const char
 	return false;
 }
 
-/* A table that runs, and no instance that does: its RESUME was lost. The newest one is it, or the one before
- * when another has been loaded since. When that is the only one, nobody knows the table that runs. */
-static void table_resume(struct core *core, struct log *log, bool loaded)
+/* A table that runs, and no instance that does: its RESUME was lost. The newest one is it, but for one that
+ * is loaded, or came since; one that reconnects was resumed before. When there is no other, nobody knows the
+ * table that runs. What was resumed or suspended since device-mapper was asked is told better by that. */
+static void table_resume(struct core *core, struct log *log, bool loaded, uint64_t asked_ns)
 {
-	struct instance *instance = TAILQ_LAST(&log->instances, instances);
+	struct instance *instance, *newest = NULL;
 
-	if (instance && loaded && TAILQ_PREV(instance, instances, entry))
-		instance = TAILQ_PREV(instance, instances, entry);
-	else if (instance && loaded && !instance->known && !instance->tainted)
+	TAILQ_FOREACH_REVERSE(instance, &log->instances, instances, entry)
+	{
+		bool fresh =
+		    instance->state == INSTANCE_CONSTRUCTED && !instance->known && !instance->tainted;
+
+		if (instance->switched_ns >= asked_ns)
+			return;
+		if (newest || (fresh && instance->introduced_ns >= asked_ns))
+			continue;
+		if (fresh && loaded)
+			loaded = false;
+		else
+			newest = instance;
+	}
+	if (!newest || log_table_live(log) || newest->state == INSTANCE_RESUMING)
 		return;
-	if (!instance || log_table_live(log) || instance->state == INSTANCE_RESUMING)
-		return;
-	resume_unheard(core, log, instance);
+	resume_unheard(core, log, newest);
 }
 
 /* Does it run without a word to this daemon? One that was heard of before it was resumed is it that runs,
  * unless it is loaded still. */
-static bool table_is_unknown(struct core *core, const struct table *tables, size_t count, size_t which)
+static bool table_is_unknown(struct core *core, const struct table *tables, size_t count, size_t which,
+			     uint64_t asked_ns)
 {
 	const struct log *log = log_find(core, tables[which].uuid);
 	const struct instance *instance;
+	bool before = false;
 
 	if (!tables[which].live)
 		return false;
-	if (!log || TAILQ_EMPTY(&log->instances))
+	if (!log)
 		return true;
-	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->known || instance->tainted)
+	TAILQ_FOREACH (instance, &log->instances, entry) {
+		if (instance->known || instance->tainted || instance->switched_ns >= asked_ns)
 			return false;
-	return table_is_loaded(tables, count, tables[which].uuid);
+		before = before || instance->introduced_ns < asked_ns;
+	}
+	return !before || table_is_loaded(tables, count, tables[which].uuid);
 }
 
 /* One that is only loaded goes before the one that runs: the kernel drops it first, or puts it in its place,
@@ -368,7 +383,7 @@ static void table_keep(struct core *core, const struct remembered_table *former)
 }
 
 /* One that is only loaded is no table that ran: it has told nobody anything that lasts. */
-static void tables_remember(struct core *core, const struct table *tables, size_t count)
+static void tables_remember(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns)
 {
 	struct remembered_table *former = core->tables;
 	size_t former_count = core->table_count;
@@ -383,7 +398,7 @@ static void tables_remember(struct core *core, const struct table *tables, size_
 			continue;
 		strncpy(table->uuid, tables[i].uuid, LOG_UUID_BYTES - 1);
 		table->here = true;
-		table->unknown = table_is_unknown(core, tables, count, i);
+		table->unknown = table_is_unknown(core, tables, count, i, asked_ns);
 		table->loaded = loaded_is_unknown(core, tables, count, table->uuid);
 		core->table_count++;
 	}
@@ -502,10 +517,10 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 
 /* A running table that this daemon knows nothing of comes back by itself only when it is used: read from it.
  */
-static void tables_wake(struct core *core, const struct table *tables, size_t count)
+static void tables_wake(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns)
 {
 	for (size_t i = 0; i < count; i++)
-		if (!tables[i].suspended && table_is_unknown(core, tables, count, i))
+		if (!tables[i].suspended && table_is_unknown(core, tables, count, i, asked_ns))
 			effect_add(core, EFFECT_WAKE)->uuid = effect_keep(core, strdup(tables[i].uuid));
 }
 
@@ -515,8 +530,8 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 {
 	struct log *log;
 
-	tables_remember(core, tables, count);
-	tables_wake(core, tables, count);
+	tables_remember(core, tables, count, asked_ns);
+	tables_wake(core, tables, count, asked_ns);
 	if (core->join == JOIN_READY)
 		run_state_disown(core);
 	TAILQ_FOREACH (log, &core->logs, entry) {
@@ -547,7 +562,7 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 			}
 		}
 		if (found && !suspended)
-			table_resume(core, log, table_is_loaded(tables, count, log->uuid));
+			table_resume(core, log, table_is_loaded(tables, count, log->uuid), asked_ns);
 		log_poke(core, log);
 	}
 }

@@ -422,13 +422,19 @@ void small_no_tables(struct small_cluster *cluster, node_id_t node)
 	small_settle(cluster);
 }
 
-void small_tables(struct small_cluster *cluster, node_id_t node, const struct table *tables, size_t count)
+void small_tables_of(struct small_cluster *cluster, node_id_t node, const struct table *tables, size_t count,
+		     uint64_t asked_ns)
 {
 	struct event event = {.type = EVENT_TABLES,
-			      .tables = {.tables = tables, .count = count, .asked_ns = cluster->now_ns}};
+			      .tables = {.tables = tables, .count = count, .asked_ns = asked_ns}};
 
 	step(cluster, node, &event);
 	small_settle(cluster);
+}
+
+void small_tables(struct small_cluster *cluster, node_id_t node, const struct table *tables, size_t count)
+{
+	small_tables_of(cluster, node, tables, count, cluster->now_ns);
 }
 
 void small_quorum_of(struct small_cluster *cluster, node_id_t node, bool quorate)

@@ -123,6 +123,9 @@ void small_no_tables(struct small_cluster *cluster, node_id_t node);
 
 /* device-mapper has these. */
 void small_tables(struct small_cluster *cluster, node_id_t node, const struct table *tables, size_t count);
+/* It had these then. */
+void small_tables_of(struct small_cluster *cluster, node_id_t node, const struct table *tables, size_t count,
+		     uint64_t asked_ns);
 
 /* The table's legs were found. */
 void small_legs_opened(struct small_cluster *cluster, node_id_t node, struct event opened);

@@ -1799,6 +1799,69 @@ static void test_reconnected_table_is_replaced_unheard(void **state)
 	cluster_free(cluster);
 }
 
+/* device-mapper is asked by a thread of its own: requests overtake its answer. What came since is not what
+ * runs by that answer, nor is what has suspended since. */
+static void test_tables_of_before(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = cluster_with_unknown_table();
+	unsigned wakes = cluster->nodes[1].wakes;
+	uint64_t asked_ns = cluster->now_ns;
+	uint32_t suspend;
+
+	(void)state;
+	small_advance(cluster, 1000000);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1));
+	small_tables_of(cluster, 1, &table, 1, asked_ns);
+	assert_int_equal(cluster->nodes[1].wakes, wakes + 1);
+	assert_int_equal(count_of(cluster, 1, 101), 0); /* not resumed */
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	small_advance(cluster, 60000000000);
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
+	asked_ns = cluster->now_ns;
+	small_advance(cluster, 1000000);
+	suspend = small_request(cluster, 1, ULOG_POSTSUSPEND, 101, NULL, 0);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, suspend);
+	small_tables_of(cluster, 1, &table, 1, asked_ns);
+	assert_int_equal(count_of(cluster, 1, 101), 0);
+	cluster_free(cluster);
+}
+
+/* One that reconnects was resumed before, whatever came since: it runs, and not the one that is loaded (seed
+ * 2883 of kill,memory,life,leg). */
+static void test_reconnected_table_beside_a_loaded_one(void **state)
+{
+	static const struct table tables[] = {{.uuid = SMALL_UUID, .live = true}, {.uuid = SMALL_UUID}};
+	struct small_cluster *cluster = unfenced_new(2, DISK_LOG);
+	unsigned flushes;
+	uint32_t suspend;
+
+	(void)state;
+	cluster->memory_lost = true;
+	small_leave(cluster, 1, false);
+	small_join(cluster, 1, 10);
+	cluster->memory_lost = false;
+	small_settle(cluster);
+	small_quorum(cluster, false);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+	small_restart(cluster, 1);
+	small_tables(cluster, 1, tables, 2);
+	small_quorum(cluster, true);
+	small_settle(cluster);
+	flushes = cluster->nodes[1].legs_flushes;
+	suspend = small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, suspend);
+	assert_int_equal(cluster->nodes[1].legs_flushes, flushes + 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	small_advance(cluster, 60000000000);
+	assert_int_equal(count_of(cluster, 1, 101), REGIONS);
+	cluster_free(cluster);
+}
+
 /* Nobody else knows what a table was told when the last daemon of a core log dies between two stores. */
 static void test_killed_between_two_stores_of_a_resume(void **state)
 {
@@ -2640,6 +2703,8 @@ int main(void)
 	    cmocka_unit_test(test_number_of_a_tainted_table_is_used_again),
 	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
+	    cmocka_unit_test(test_tables_of_before),
+	    cmocka_unit_test(test_reconnected_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
 	    cmocka_unit_test(test_reconnect_of_a_resume_that_was_lost),
 	    cmocka_unit_test(test_inactive_table_that_went_unheard),
