@@ -436,6 +436,24 @@ static void failures_settle(struct world_log *log)
 	log->repair_barred = false;
 }
 
+bool world_node_may_forget(const struct world_log *log, const struct world_node *node)
+{
+	return !log->shape.disk && (node->state == NODE_GONE || node->state == NODE_JOINING) &&
+	       participant_find(log, node->node);
+}
+
+static bool unheard_by_forgotten(const struct world *world, const struct world_log *log,
+				 const struct participant *participant)
+{
+	const struct world_node *node;
+
+	TAILQ_FOREACH (node, &world->nodes, entry)
+		if (region_set_contains(&participant->unheard, node->node) &&
+		    world_node_may_forget(log, node))
+			return true;
+	return false;
+}
+
 void world_log_assign_roles(struct world *world, struct world_log *log)
 {
 	struct participant *it;
@@ -444,9 +462,11 @@ void world_log_assign_roles(struct world *world, struct world_log *log)
 		log->mistrusted = true;
 	else if (region_set_is_empty(&log->unsynced))
 		log->mistrusted = false;
-	if (!world_undecided(world))
-		TAILQ_FOREACH (it, &log->participants, entry)
+	TAILQ_FOREACH (it, &log->participants, entry) {
+		if (!world_undecided(world))
 			it->late = world_of_two(world) && !region_set_is_empty(&it->unheard);
+		it->late = it->late || unheard_by_forgotten(world, log, it);
+	}
 	log->cold = log->cold && world_log_assembling(world, log);
 	failures_settle(log);
 	writer_assign(world, log);

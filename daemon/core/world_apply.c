@@ -125,21 +125,32 @@ static void lone_marks_lost(struct world *world, node_id_t dead)
  * all that it sent before is. One that is still joining is no exception: its READY may be delivered where
  * this was not. A log device has what was committed; then it is for the roles alone, that each half of a
  * cluster of two would give.
+ * `fresh`: nobody knew it before. A member of a core log whose daemon is gone may begin the log again, when
+ * all who know better are dead, with what it remembers: it has to hear of a new one, too.
  */
-static void member_begins(const struct world *world, struct world_log *log, struct participant *participant)
+static void member_begins(const struct world *world, struct world_log *log, struct participant *participant,
+			  bool fresh)
 {
+	struct region_set former = {0};
 	const struct world_node *it;
 
+	region_set_move(&former, &participant->unheard);
 	participant->membership = ++log->memberships;
-	region_set_clear(&participant->unheard);
-	TAILQ_FOREACH (it, &world->nodes, entry)
-		if (it->node != participant->node && (!log->shape.disk || world_of_two(world)) &&
-		    (it->state == NODE_READY || it->state == NODE_JOINING || it->state == NODE_UNDECIDED))
+	TAILQ_FOREACH (it, &world->nodes, entry) {
+		bool hears =
+		    it->state == NODE_READY || it->state == NODE_JOINING || it->state == NODE_UNDECIDED;
+
+		if (it->node != participant->node &&
+		    ((hears && (!log->shape.disk || world_of_two(world))) ||
+		     (world_node_may_forget(log, it) && (fresh || region_set_contains(&former, it->node)))))
 			region_set_add(&participant->unheard, it->node);
+	}
+	region_set_fini(&former);
 }
 
-/* The node has heard, or its daemon knows nothing any more: it begins again from a checkpoint. */
-static void members_known(struct world *world, node_id_t node)
+/* The node has heard, is dead, or its daemon knows nothing any more: it begins again from a checkpoint. A
+ * member of a core log may be one that begins it again, with what its run directory remembers. */
+static void members_known(struct world *world, node_id_t node, bool dead)
 {
 	struct participant *it;
 	struct world_log *log;
@@ -147,6 +158,8 @@ static void members_known(struct world *world, node_id_t node)
 	TAILQ_FOREACH (log, &world->logs, entry) {
 		bool changed = false;
 
+		if (!dead && !log->shape.disk && participant_find(log, node))
+			continue;
 		TAILQ_FOREACH (it, &log->participants, entry) {
 			changed = region_set_remove(&it->unheard, node) || changed;
 		}
@@ -177,7 +190,7 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 		world_log_reap(world, log);
 	}
 	if (!entry || of_this_boot)
-		members_known(world, node);
+		members_known(world, node, true);
 	if (of_this_boot && (entry->state == NODE_GONE || entry->state == NODE_UNDECIDED))
 		world_node_forget(world, entry);
 	TAILQ_FOREACH (log, &world->logs, entry)
@@ -204,7 +217,7 @@ void world_node_left(struct world *world, node_id_t node, bool node_down)
 		world_log_assign_roles(world, log);
 	}
 	if (!node_down)
-		members_known(world, node);
+		members_known(world, node, false);
 	if (!wanted && !entry->suspect)
 		world_node_forget(world, entry);
 }
@@ -225,7 +238,7 @@ void world_node_replaced(struct world *world, node_id_t node)
 		if (participant)
 			participant->awaited = true;
 	}
-	members_known(world, node);
+	members_known(world, node, false);
 }
 
 int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint64_t incarnation)
@@ -242,7 +255,7 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 	entry->incarnation = incarnation;
 	entry->state = NODE_JOINING;
 	entry->memory_lost = false;
-	members_known(world, node);
+	members_known(world, node, false);
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
 
@@ -333,7 +346,7 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 {
 	struct world_log *log = world_log_find(world, record->uuid);
 	const struct world_node *node = world_node_find(world, sender);
-	bool fresh = !log;
+	bool fresh = !log, fresh_member;
 	struct participant *participant;
 	struct world_instance *instance;
 
@@ -341,11 +354,12 @@ static struct world_log *apply_resume(struct world *world, node_id_t sender, con
 		return log;
 	if (!log)
 		log = log_found(world, record->uuid, &record->shape);
+	fresh_member = log && !participant_find(log, sender);
 	participant = log && node ? participant_get(log, sender, node->boot_id) : NULL;
 	if (!participant)
 		return log;
 	if (!participant_resumed(participant)) {
-		member_begins(world, log, participant);
+		member_begins(world, log, participant, fresh_member);
 		participant->late = participant->late || world_undecided(world) ||
 				    (world_of_two(world) && !region_set_is_empty(&participant->unheard));
 	}
@@ -872,20 +886,21 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 	struct world_log *log = speech_log(world, speech);
 	const struct world_node *node = world_node_find(world, sender);
 	struct participant *participant;
-	bool copying;
+	bool copying, fresh;
 
 	if (!log || !node || !shape_fits(log, &speech->shape))
 		return log;
 	copy_ended(log, sender);
 	speech_merge(log, node, speech);
 	copying = world_log_claim_free(log) && region_set_contains(&speech->marks, log->claim);
+	fresh = !participant_find(log, sender);
 	participant = participant_get(log, sender, node->boot_id);
 	if (!participant)
 		return log;
 	participant->awaited = false;
 	participant->writing = speech->writing;
 	if (!log->shape.disk)
-		member_begins(world, log, participant);
+		member_begins(world, log, participant, fresh);
 	/* A new daemon counts its batches anew. */
 	participant->local_committed = participant->local_ack_due = 0;
 	participant->boot_id = node->boot_id;

@@ -1862,6 +1862,48 @@ static void test_reconnected_table_beside_a_loaded_one(void **state)
 	cluster_free(cluster);
 }
 
+/* A member of a core log whose daemon is gone may be the one that begins the log again, with what it
+ * remembers. Who became a member meanwhile commits nothing before it has heard of that (seed 53010036); who
+ * was one already need not wait. */
+static void test_new_member_beside_one_without_daemon(void **state)
+{
+	(void)state;
+	for (unsigned fresh = 0; fresh < 2; fresh++) {
+		struct small_cluster *cluster = cluster_new(0);
+		uint32_t flush;
+
+		cluster->fencing = FENCING_NONE;
+		cluster->ring_stays = true;
+		for (node_id_t node = 1; node <= 2; node++) {
+			small_join(cluster, node, node * 10);
+			small_settle(cluster);
+		}
+		activate(cluster, 2, 200, CORE_LOG);
+		recover_all(cluster, 2, 200);
+		if (!fresh)
+			activate(cluster, 1, 100, CORE_LOG);
+		small_leave(cluster, 2, false);
+		small_settle(cluster);
+		activate(cluster, 1, 101, CORE_LOG);
+		small_region(cluster, 1, ULOG_MARK_REGION, 101, 3);
+		flush = small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0);
+		if (!fresh) {
+			assert_answered(cluster, 1, flush);
+			cluster_free(cluster);
+			continue;
+		}
+		assert_waits(cluster, 1, flush);
+		small_restart(cluster, 2);
+		small_settle(cluster);
+		assert_answered(cluster, 1, flush);
+		small_leave(cluster, 2, false);
+		small_settle(cluster);
+		small_region(cluster, 1, ULOG_MARK_REGION, 101, 4);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
+		cluster_free(cluster);
+	}
+}
+
 /* Nobody else knows what a table was told when the last daemon of a core log dies between two stores. */
 static void test_killed_between_two_stores_of_a_resume(void **state)
 {
@@ -2703,6 +2745,7 @@ int main(void)
 	    cmocka_unit_test(test_number_of_a_tainted_table_is_used_again),
 	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
+	    cmocka_unit_test(test_new_member_beside_one_without_daemon),
 	    cmocka_unit_test(test_tables_of_before),
 	    cmocka_unit_test(test_reconnected_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
