@@ -132,7 +132,7 @@ static void gone_nodes_check(struct core *core)
 	if (!core->quorum_known || speaker(core) != core->config.node)
 		return;
 	TAILQ_FOREACH (node, &core->world.nodes, entry)
-		if (node->suspect && node_down_due(core, node->node)) {
+		if ((node->suspect || node->returning) && node_down_due(core, node->node)) {
 			node_down_tell(core, node->node, node->boot_id);
 			return;
 		}

@@ -61,6 +61,11 @@ static node_id_t first_in_state(const struct core *core, const struct world_log 
 	return NODE_NONE;
 }
 
+static bool role_free(const struct world_log *world)
+{
+	return world->recoverer == NODE_NONE || (world->shape.disk && world->writer == NODE_NONE);
+}
+
 /* Such a node hinders the log also when it has nothing of it: no free role is given, and nobody may be a
  * member that it does not know of (guarantee 4). */
 static node_id_t undecided_node(const struct core *core, const struct world_log *world)
@@ -69,13 +74,23 @@ static node_id_t undecided_node(const struct core *core, const struct world_log 
 	const struct participant *self = participant_find(world, core->config.node);
 	const struct world_node *node;
 
-	if (found != NODE_NONE || !self ||
-	    (!self->late && world->recoverer != NODE_NONE &&
-	     (!world->shape.disk || world->writer != NODE_NONE)))
+	if (found != NODE_NONE || !self || (!self->late && !role_free(world)))
 		return found;
 	TAILQ_FOREACH (node, &core->world.nodes, entry)
 		if (node->state == NODE_UNDECIDED)
 			return node->node;
+	return NODE_NONE;
+}
+
+/* Nor is one given before it has spoken, when it is back (guarantee 2). */
+static node_id_t unspoken_node(const struct core *core, const struct world_log *world)
+{
+	const struct world_node *node;
+
+	if (role_free(world) && participant_find(world, core->config.node))
+		TAILQ_FOREACH (node, &core->world.nodes, entry)
+			if (node->returning)
+				return node->node;
 	return NODE_NONE;
 }
 
@@ -198,6 +213,9 @@ static void log_waits(const struct core *core, const struct log *log, const stru
 			 world_suspect(&core->world));
 	else if (world_log_assembling(&core->world, world))
 		former_members_wait(core, world, ret_text);
+	else if (unspoken_node(core, world) != NODE_NONE)
+		snprintf(ret_text, STATUS_TEXT_BYTES, "waits until node %u, which was cut off, has spoken",
+			 unspoken_node(core, world));
 	else if (device_waits(log, world, ret_text))
 		return;
 	else if (log_resumed_instance(log) && log_resumed_instance(log)->log_failed)

@@ -280,6 +280,17 @@ bool world_undecided(const struct world *world)
 	return false;
 }
 
+/* What began in another part, told IN_SYNC 1 there or with work in hand, is known when it has been spoken. */
+bool world_roles_wait(const struct world *world)
+{
+	const struct world_node *it;
+
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->returning)
+			return true;
+	return world_undecided(world);
+}
+
 bool world_of_two(const struct world *world)
 {
 	const struct world_node *first = TAILQ_FIRST(&world->nodes);
@@ -394,7 +405,7 @@ static void writer_assign(const struct world *world, struct world_log *log)
 {
 	/* An awaited node may be the former writer, cut off with a write in flight (guarantee 6). */
 	if (!log->shape.disk || log->writer != NODE_NONE || world_log_assembling(world, log) ||
-	    world_undecided(world) || write_in_flight(log))
+	    world_roles_wait(world) || write_in_flight(log))
 		return;
 	log->writer_loaded = false;
 	log->writer = member_choose(world, log, true, &log->device_dead);
@@ -414,7 +425,7 @@ static void recoverer_assign(const struct world *world, struct world_log *log)
 		log->recoverer = NODE_NONE;
 		world_log_release(log);
 	}
-	if (!world_undecided(world))
+	if (!world_roles_wait(world))
 		log->recoverer = member_choose(world, log, false, &failed);
 }
 

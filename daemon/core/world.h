@@ -35,6 +35,7 @@ struct world_node {
 	    incarnation;  /* frames of any other incarnation are not of this world; 0: none are accepted */
 	bool memory_lost; /* it became ready without all of its boot's run directory (hazard A10) */
 	bool suspect;	  /* in the ring of founders who remember nothing of it: its kernel may hold marks */
+	bool returning;	  /* was undecided, has not spoken since: it may have tables that nobody else knows */
 	enum node_state state;
 };
 
@@ -173,9 +174,11 @@ bool world_log_claim_granted(const struct world *world, const struct world_log *
 bool world_log_assembling(const struct world *world, const struct world_log *log);
 
 /* A node that may be alive in another part, which believes itself the cluster too (two_node of votequorum):
- * until it is decided no free role is given, and a member that it does not know of commits nothing to a core
- * log. */
+ * until it is decided a member that it does not know of commits nothing to a core log. */
 bool world_undecided(const struct world *world);
+
+/* No free role is given: a node is undecided, or is back and has not spoken. */
+bool world_roles_wait(const struct world *world);
 
 /* Two nodes: with two_node of votequorum each half of a split is quorate. */
 bool world_of_two(const struct world *world);

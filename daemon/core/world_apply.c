@@ -218,7 +218,7 @@ void world_node_left(struct world *world, node_id_t node, bool node_down)
 	}
 	if (!node_down)
 		members_known(world, node, false);
-	if (!wanted && !entry->suspect)
+	if (!wanted && !entry->suspect && !entry->returning)
 		world_node_forget(world, entry);
 }
 
@@ -251,6 +251,7 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 	/* Back with another boot before anybody said that it is dead. */
 	if (entry->state == NODE_UNDECIDED && entry->boot_id != boot_id)
 		lone_marks_lost(world, node);
+	entry->returning = (entry->returning || entry->state == NODE_UNDECIDED) && entry->boot_id == boot_id;
 	entry->boot_id = boot_id;
 	entry->incarnation = incarnation;
 	entry->state = NODE_JOINING;
@@ -608,7 +609,7 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 	if (!node)
 		return;
 	node->state = NODE_READY;
-	node->suspect = false;
+	node->suspect = node->returning = false;
 	node->memory_lost = record->flag;
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, sender);
@@ -641,7 +642,7 @@ static void apply_node_down(struct world *world, const struct record *record)
 	TAILQ_FOREACH (log, &world->logs, entry)
 		if (!participant)
 			participant = participant_find(log, record->node);
-	if (!participant && !(node && node->suspect))
+	if (!participant && !(node && (node->suspect || node->returning)))
 		return;
 	node = world_node_get(world, record->node);
 	if (!node)
@@ -921,8 +922,10 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 		speech_former(world, log, sender, speech);
 	if (participant->instance_count == 0 && !participant->writing)
 		participant_bury(log, participant);
-	/* Founders copy nothing before all have spoken, so the role can still go to whose kernel has it. */
-	if ((log->cold || node->suspect) && speech->recovering)
+	/* Founders copy nothing before all have spoken, so the role can still go to whose kernel has it. So
+	 * can one that is free, and is not given before a node that was cut off has spoken. */
+	if ((log->cold || node->suspect || (node->returning && log->recoverer == NODE_NONE)) &&
+	    speech->recovering)
 		log->recoverer = sender;
 	if (world_log_reap(world, log))
 		return NULL;

@@ -183,7 +183,8 @@ static void node_encode(struct bytes_writer *writer, const struct world_node *no
 	bytes_write_u64(writer, node->boot_id);
 	bytes_write_u64(writer, node->incarnation);
 	bytes_write_u8(writer, (uint8_t)node->state);
-	bytes_write_u8(writer, (uint8_t)((node->suspect ? 1u : 0) | (node->memory_lost ? 2u : 0)));
+	bytes_write_u8(writer, (uint8_t)((node->suspect ? 1u : 0) | (node->memory_lost ? 2u : 0) |
+					 (node->returning ? 4u : 0)));
 }
 
 static int node_decode(struct bytes_reader *reader, struct world *world)
@@ -201,11 +202,12 @@ static int node_decode(struct bytes_reader *reader, struct world *world)
 	node->incarnation = bytes_read_u64(reader);
 	state = bytes_read_u8(reader);
 	flags = bytes_read_u8(reader);
-	if (reader->failed || state >= NODE_STATE_COUNT || flags > 3)
+	if (reader->failed || state >= NODE_STATE_COUNT || flags > 7)
 		return -EPROTO;
 	node->state = (enum node_state)state;
 	node->suspect = flags & 1;
 	node->memory_lost = flags & 2;
+	node->returning = flags & 4;
 	return 0;
 }
 

@@ -586,6 +586,23 @@ static void test_status_names_an_undecided_node_that_is_no_member(void **state)
 	cluster_free(cluster);
 }
 
+/* It is back, but what it has of the log it has not said yet. */
+static void test_status_names_a_node_that_has_not_spoken(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2, FENCING_NONE);
+
+	(void)state;
+	small_leave(cluster, 2, true);
+	small_settle(cluster);
+	assert_answered(cluster, 1, construct(cluster, 1, 100, CORE_LOG));
+	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	assert_log_waits(cluster, 1, "waits for the fencing of node 2");
+	cluster->hold = true;
+	small_join(cluster, 2, 20);
+	assert_passes_through(cluster, 1, "waits until node 2, which was cut off, has spoken");
+	cluster_free(cluster);
+}
+
 /* Without handle_errors nobody gets an error: the write waits, and the status says what helps. */
 static void test_dead_device_without_handle_errors(void **state)
 {
@@ -651,6 +668,7 @@ int main(void)
 	    cmocka_unit_test(test_status_names_the_writer_that_does_not_know_a_claim),
 	    cmocka_unit_test(test_status_names_who_does_not_know_a_member),
 	    cmocka_unit_test(test_status_names_an_undecided_node_that_is_no_member),
+	    cmocka_unit_test(test_status_names_a_node_that_has_not_spoken),
 	    cmocka_unit_test(test_dead_device_without_handle_errors),
 	    cmocka_unit_test(test_messages_that_are_none),
 	};

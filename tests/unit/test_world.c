@@ -627,6 +627,7 @@ static void world_fill(struct world *world)
 	world->epoch = 12;
 	world_node_get(world, 2)->state = NODE_GONE;
 	struct world_log *log = open_disk_log(world);
+	world_node_get(world, 3)->returning = true;
 	say(world, 1, RECORD_MARK, 3, 6);
 	say(world, 2, RECORD_FAILED, 40, 41);
 	region_set_add_range(&log->unsynced, 100, 120);
@@ -657,6 +658,7 @@ static void test_codec(void **state)
 	assert_int_equal(once.size, twice.size);
 	assert_memory_equal(once.bytes, twice.bytes, once.size);
 	assert_true(world_digest(&world) == world_digest(&again));
+	assert_true(world_node_find(&again, 3)->returning);
 	struct world_log *log = world_log_find(&again, "LVM-abc");
 	assert_true(world_log_digest(log) == world_log_digest(world_log_find(&world, "LVM-abc")));
 	region_set_add(&participant_find(log, 1)->marks, 199);
@@ -829,6 +831,87 @@ static struct world_log *known_of(struct world *world, node_id_t sender, node_id
 static struct world_log *known(struct world *world, node_id_t sender, node_id_t member)
 {
 	return known_of(world, sender, member, TAILQ_FIRST(&world->logs)->memberships);
+}
+
+/* Two halves of a cluster of two: this one begins a log anew, of which the other has a table, told IN_SYNC 1
+ * there. Nobody knows of that before it is spoken: until then nothing is given to a kernel to copy (seed
+ * 53033002), and nobody writes the log device. A kernel that copies already keeps the role. */
+static void test_table_of_the_other_half(void **state)
+{
+	(void)state;
+	static struct speech speech;
+
+	for (unsigned disk = 0; disk < 2; disk++)
+		for (unsigned copies = 0; copies < 2; copies++) {
+			struct world world;
+
+			world_begin(&world);
+			while (world_node_find(&world, 3))
+				world_node_forget(&world, world_node_find(&world, 3));
+			world_node_left(&world, 2, true);
+			struct world_log *log = resume(&world, 1, 0x1000, disk ? &disk_shape : &core_shape);
+			world_node_joins(&world, 2, 20, 201);
+			assert_int_equal(log->recoverer, NODE_NONE);
+			assert_int_equal(log->writer, NODE_NONE);
+			speech_init(&speech);
+			strcpy(speech.uuid, "LVM-abc");
+			speech.shape = log->shape;
+			speech.instance_count = 1;
+			speech.instances[0] = (struct world_instance){.luid = 0x2000, .resumed = true};
+			region_set_add_range(&speech.unsynced, 7, 8);
+			speech.recovering = copies;
+			assert_ptr_equal(world_apply_speech(&world, 2, &speech), log);
+			assert_int_equal(region_set_count(&log->unsynced), 1);
+			ready(&world, 2, false);
+			known(&world, 1, 2);
+			assert_int_equal(log->recoverer, copies ? 2 : 1);
+			assert_int_equal(log->writer, disk ? 1 : NODE_NONE);
+			speech_fini(&speech);
+			world_fini(&world);
+		}
+}
+
+/* Its daemon goes before it has spoken: what its kernel holds is as unknown as before. */
+static void test_unspoken_goes_again(void **state)
+{
+	(void)state;
+	enum { BACK, ANOTHER_BOOT, DEAD, NODE_WENT, CASES };
+
+	for (unsigned what = 0; what < CASES; what++) {
+		struct world world;
+		struct record record;
+
+		world_begin(&world);
+		world_node_left(&world, 2, true);
+		struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
+		world_node_joins(&world, 2, 20, 201);
+		world_node_left(&world, 2, false);
+		known(&world, 3, 1);
+		assert_int_equal(log->recoverer, NODE_NONE);
+		if (what == BACK) {
+			world_node_joins(&world, 2, 20, 202);
+			assert_int_equal(log->recoverer, NODE_NONE);
+			ready(&world, 2, false);
+		} else if (what == ANOTHER_BOOT) {
+			world_node_joins(&world, 2, 21, 202);
+			ready(&world, 2, false);
+		} else {
+			record_init(&record);
+			record.node = 2;
+			record.boot_id = 20;
+			record.type = RECORD_NODE_DOWN;
+			if (what == NODE_WENT)
+				world_apply(&world, 1, &record);
+			assert_int_equal(world_node_find(&world, 2)->state,
+					 what == NODE_WENT ? NODE_UNDECIDED : NODE_GONE);
+			record.type = RECORD_NODE_DEAD;
+			world_apply(&world, 1, &record);
+			assert_null(world_node_find(&world, 2));
+			record_fini(&record);
+		}
+		assert_int_equal(log->recoverer, 1);
+		world_fini(&world);
+	}
 }
 
 /* A word of a former time as a member comes behind the RESUME that begins another: its sender may not know of
@@ -1280,6 +1363,8 @@ int main(void)
 	    cmocka_unit_test(test_lone_member_comes_back),
 	    cmocka_unit_test(test_first_members_apart),
 	    cmocka_unit_test(test_first_member_known),
+	    cmocka_unit_test(test_table_of_the_other_half),
+	    cmocka_unit_test(test_unspoken_goes_again),
 	    cmocka_unit_test(test_lone_member_unheard),
 	    cmocka_unit_test(test_member_known_late),
 	    cmocka_unit_test(test_member_begins_beside_a_joiner),
