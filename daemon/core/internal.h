@@ -293,6 +293,7 @@ struct core {
 	node_id_t quorum_nodes[FRAME_NODES_MAX];
 	unsigned quorum_node_count;
 	uint64_t epoch;
+	bool state_counts; /* it was active here: for other parts it is one that may be the truth */
 	node_id_t component;
 	node_id_t kin[FRAME_NODES_MAX]; /* those of the last settled view that have not left since */
 	unsigned kin_count;

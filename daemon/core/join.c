@@ -81,6 +81,7 @@ void join_reset(struct core *core)
 	stream_drop_in(core);
 	send_purge(core);
 	world_fini(&core->world);
+	core->state_counts = false;
 	core->ready_due = false;
 	core->watched_count = 0;
 	core->down_told_count = 0; /* another part may have the same epoch */

@@ -193,7 +193,7 @@ void view_fill_hello(const struct core *core, struct record_hello *hello)
 	    .next_incarnation = core->next_incarnation,
 	    .epoch = core->epoch,
 	    .component = core->component,
-	    .ready = core->join == JOIN_READY && core->world.epoch != 0,
+	    .ready = core->join == JOIN_READY && core->state_counts,
 	    .was_active = core->settled ? core->active : core->was_active,
 	    .quorate = core->quorate,
 	    .member_count = core->member_count,
@@ -267,6 +267,7 @@ static void view_activate(struct core *core)
 	if (quorate && !core->view_quorate) {
 		core->epoch++;
 		core->world.epoch = core->epoch;
+		core->state_counts = true;
 		core_log(core, LOG_INFO, "view of %u daemons is active, epoch %llu", core->member_count,
 			 (unsigned long long)core->epoch);
 	}
@@ -341,8 +342,8 @@ static void suspects_note(struct core *core)
 	}
 }
 
-/* What founders put together counts for others only once it was active: until then its epoch is 0, and they
- * found again with whoever comes, or join those who know better. */
+/* What founders put together counts for others only once it was active: until then they found again with
+ * whoever comes, or join those who know better. */
 static void settle_as_founder(struct core *core)
 {
 	uint64_t epoch = 0;
@@ -362,6 +363,9 @@ static void settle_as_founder(struct core *core)
 	join_start_speaking(core);
 }
 
+/* A checkpoint too counts for others only once it was active here. Founders wait for each node that may have
+ * been active without them, and for none that it hands its state to: who is dead when they ask, and boots,
+ * may bring it back when they have gone on, under an epoch that they have not heard of. */
 static void settle_as_joiner(struct core *core, const struct record_hello *best)
 {
 	if (core->join == JOIN_READY)

@@ -2448,6 +2448,55 @@ static void test_death_is_told_again_in_another_part(void **state)
 	cluster_free(cluster);
 }
 
+/* Node 1 is cut off, with a state that has seen more epochs than those know of who begin anew without it.
+ * What it hands on where nobody commits is not the truth, whatever becomes of it: they have been told that
+ * nobody is left who knows better, and node 3 copies (seed 53056456). */
+static void test_state_from_where_nothing_is_active_does_not_count(void **state)
+{
+	static const char synced[] = CORE_LOG " nosync";
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t flush;
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++)
+		small_quorum(cluster, i % 2);
+	small_leave(cluster, 1, true);
+	for (node_id_t node = 3; node <= 4; node++) {
+		small_join(cluster, node, node * 10);
+		small_settle(cluster);
+	}
+	for (node_id_t node = 3; node <= 4; node++)
+		activate(cluster, node, node * 100, synced);
+	assert_answered(cluster, 4, small_region(cluster, 4, ULOG_MARK_REGION, 400, 5));
+	assert_answered(cluster, 4, small_request(cluster, 4, ULOG_FLUSH, 400, NULL, 0));
+	cluster->nodes[3].slow = true;
+	small_leave(cluster, 4, true);
+	small_settle(cluster);
+	small_advance(cluster, 1000000000);
+	assert_int_equal(cluster->nodes[3].repairs, 1);
+
+	cluster->nodes[3].in_view = false; /* node 1 does not see it */
+	cluster->inquorate = true;
+	small_apart(cluster, 1, 3);
+	small_settle(cluster);
+	small_join(cluster, 2, 20);
+	small_settle(cluster);
+	small_join(cluster, 5, 50);
+	small_settle(cluster);
+	small_leave(cluster, 1, true);
+	small_settle(cluster);
+	cluster->inquorate = false;
+	small_back(cluster, 3);
+	small_settle(cluster);
+	activate(cluster, 2, 200, synced);
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 5);
+	flush = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	assert_waits(cluster, 2, flush);
+	small_io_end(cluster, 3);
+	assert_answered(cluster, 2, flush);
+	cluster_free(cluster);
+}
+
 /* A table without memory may have written while a region was copied: it is a ghost then, also for a daemon
  * that is killed while it keeps that. */
 static void test_killed_where_a_mistrusted_region_is_in_sync(void **state)
@@ -2767,6 +2816,7 @@ int main(void)
 	    cmocka_unit_test(test_role_is_given_away_before_the_resume),
 	    cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
 	    cmocka_unit_test(test_death_is_told_again_in_another_part),
+	    cmocka_unit_test(test_state_from_where_nothing_is_active_does_not_count),
 	    cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
 	    cmocka_unit_test(test_failure_beside_a_copy),
 	    cmocka_unit_test(test_turns_to_ask_what_recovers),
