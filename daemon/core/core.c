@@ -239,7 +239,7 @@ static void legs_opened(struct core *core, const struct event *event)
 
 static void flush_heard(struct core *core, struct log *log)
 {
-	if (!log->legs_busy && !log->repairing)
+	if (!log->legs_busy && !log->repairing && !log->flush_void)
 		run_state_flush(core, log, false);
 }
 
@@ -327,7 +327,7 @@ static uint64_t log_deadline_ns(const struct core *core, const struct log *log)
 	const struct instance *instance;
 
 	if (!log->legs_busy && log_table_live(log)) {
-		due = earlier(log->linger_due_ns, log->copied_due_ns);
+		due = log->flush_void ? 0 : earlier(log->linger_due_ns, log->copied_due_ns);
 		if (log->legs_failed && due < log->legs_retry_ns)
 			due = log->legs_retry_ns;
 	}

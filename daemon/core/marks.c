@@ -195,7 +195,8 @@ void marks_tick(struct core *core, struct log *log)
 		region_set_move(&log->copied_flushing, &log->copied);
 		log->copied_due_ns = UINT64_MAX;
 	}
-	if (!region_set_is_empty(&log->flushing) || !region_set_is_empty(&log->copied_flushing) || suspends)
+	if (!region_set_is_empty(&log->flushing) || !region_set_is_empty(&log->copied_flushing) || suspends ||
+	    log->flush_void)
 		legs_flush_start(core, log);
 }
 
@@ -256,7 +257,8 @@ void marks_flushed(struct core *core, struct log *log, int error)
 	log->legs_busy = false;
 	if (log->flush_void && !error)
 		error = -EIO;
-	log->flush_void = false;
+	/* Another error may be that of one which was not done, and waited for nothing. */
+	log->flush_void = log->flush_void && !leg_error(error);
 	if (error) {
 		if (leg_error(error))
 			marks_doubt(core, log);

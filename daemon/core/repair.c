@@ -133,7 +133,7 @@ void repair_tick(struct core *core, struct log *log)
 	const struct world_log *world = log_world(core, log);
 	const struct instance *instance = log_resumed_instance(log);
 	bool possible = world && log_active(core, log) && world->recoverer == core->config.node && instance &&
-			instance->state == INSTANCE_RESUMED && !core->repair_paused &&
+			instance->state == INSTANCE_RESUMED && !core->repair_paused && !log->flush_void &&
 			!world_log_repair_hindrance(&core->world, world);
 
 	if (world)

@@ -163,6 +163,10 @@ static void repair_waits(const struct core *core, const struct log *log, const s
 		snprintf(ret_text, STATUS_TEXT_BYTES, "repair is paused on this node");
 	else if (hindrance)
 		snprintf(ret_text, STATUS_TEXT_BYTES, "%s", hindrance);
+	else if (log->flush_void && world->recoverer == core->config.node)
+		snprintf(
+		    ret_text, STATUS_TEXT_BYTES,
+		    "repair waits for the end of a flush that a killed daemon of this node has in flight");
 	else if (claim_unknown(world))
 		snprintf(ret_text, STATUS_TEXT_BYTES,
 			 "repair waits until node %u, which writes the log device, knows of it",

@@ -196,9 +196,10 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			break;
 		default: break;
 		}
-		if ((self->slow && (effect->type == EFFECT_DEVICE_WRITE || effect->type == EFFECT_REPAIR)) ||
-		    (self->flush_slow && effect->type == EFFECT_LEGS_FLUSH))
+		if (self->slow && (effect->type == EFFECT_DEVICE_WRITE || effect->type == EFFECT_REPAIR))
 			self->slow_end = answers[--count].event;
+		if (self->flush_slow && effect->type == EFFECT_LEGS_FLUSH)
+			self->flush_end = answers[--count].event;
 		if (effect->type == EFFECT_DEVICE_WAIT || effect->type == EFFECT_REPAIR_WAIT)
 			self->slow_end = answer->event;
 	}
@@ -409,8 +410,16 @@ void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char
 
 void small_io_end(struct small_cluster *cluster, node_id_t node)
 {
-	cluster->nodes[node].slow = cluster->nodes[node].flush_slow = false;
+	cluster->nodes[node].slow = false;
 	step(cluster, node, &cluster->nodes[node].slow_end);
+	small_settle(cluster);
+}
+
+void small_flush_end(struct small_cluster *cluster, node_id_t node, int error)
+{
+	cluster->nodes[node].flush_slow = false;
+	cluster->nodes[node].flush_end.io.error = error;
+	step(cluster, node, &cluster->nodes[node].flush_end);
 	small_settle(cluster);
 }
 

@@ -47,8 +47,9 @@ struct small_node {
 	uint32_t device_minor; /* of the log device that was read last */
 	bool slow;	       /* a write of the log device, or a copy, takes until small_io_end() */
 	struct event slow_end;
-	bool flush_slow; /* a flush of the legs too, also that of a former daemon */
-	bool legs_slow;	 /* what the live table is is told by small_legs_opened() */
+	bool flush_slow; /* a flush of the legs, of a former daemon too, until small_flush_end() */
+	struct event flush_end;
+	bool legs_slow; /* what the live table is is told by small_legs_opened() */
 	struct event legs_opened;
 	struct small_reply replies[SMALL_REPLIES_MAX];
 	unsigned reply_count;
@@ -130,8 +131,9 @@ void small_tables_of(struct small_cluster *cluster, node_id_t node, const struct
 /* The table's legs were found. */
 void small_legs_opened(struct small_cluster *cluster, node_id_t node, struct event opened);
 
-/* What is slow is over. */
+/* What is slow is over; a flush with that error. */
 void small_io_end(struct small_cluster *cluster, node_id_t node);
+void small_flush_end(struct small_cluster *cluster, node_id_t node, int error);
 
 /* A command of the administrator on a node. The answer to CONTROL_STOP* is in `stopped` of the node. */
 void small_repair_rate(struct small_cluster *cluster, node_id_t node, const char *uuid, uint64_t rate);

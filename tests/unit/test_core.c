@@ -1142,7 +1142,7 @@ static void test_flush_of_a_killed_daemon_goes_on(void **state)
 	small_restart(cluster, 1);
 	write_through(cluster, 1, 100, 5);
 	small_advance(cluster, 10000000000);
-	small_io_end(cluster, 1);
+	small_flush_end(cluster, 1, 0);
 	small_advance(cluster, 20000000000);
 	assert_false(device_clean(cluster, 5));
 	for (node_id_t node = 1; node <= 2; node++)
@@ -1151,6 +1151,59 @@ static void test_flush_of_a_killed_daemon_goes_on(void **state)
 	assert_int_equal(cluster->nodes[1].repairs + cluster->nodes[2].repairs, 2);
 	assert_true(device_clean(cluster, 5));
 	assert_true(device_clean(cluster, 7));
+	cluster_free(cluster);
+}
+
+/* That it is under way is remembered until one of a later daemon has waited for it: not only until a copy has
+ * ended that the killed one had in flight too, nor until one that was not done at all. */
+static void test_flush_of_a_killed_daemon_outlives_the_next(void **state)
+{
+	(void)state;
+	for (unsigned copy = 0; copy < 2; copy++) {
+		struct small_cluster *cluster = unfenced_new(2, DISK_LOG);
+
+		write_through(cluster, 1, 100, 7);
+		cluster->nodes[1].flush_slow = true;
+		small_advance(cluster, 10000000000);
+		if (copy) {
+			small_replace(cluster, 1, false, true);
+			small_io_end(cluster, 1);
+		} else {
+			small_restart(cluster, 1);
+			small_advance(cluster, 10000000000);
+			small_flush_end(cluster, 1, -ECANCELED);
+			cluster->nodes[1].flush_slow = true;
+		}
+		small_restart(cluster, 1);
+		write_through(cluster, 1, 100, 5);
+		small_advance(cluster, 10000000000);
+		small_flush_end(cluster, 1, 0);
+		small_advance(cluster, 20000000000);
+		assert_false(device_clean(cluster, 5));
+		cluster_free(cluster);
+	}
+}
+
+/* What is copied while it is under way it may lose, too, and the flush behind the copy says nothing of that:
+ * nothing is copied before. It is waited for at once, also where this node has nothing to clear. */
+static void test_no_repair_beside_the_flush_of_a_killed_daemon(void **state)
+{
+	struct small_cluster *cluster = unfenced_new(3, DISK_LOG);
+
+	(void)state;
+	write_through(cluster, 1, 100, 5);
+	cluster->nodes[1].flush_slow = true;
+	small_advance(cluster, 10000000000);
+	small_restart(cluster, 1);
+	die_with_mark(cluster, 3, 300, 7);
+	small_control(cluster, 2, CONTROL_CONFIRM_DEAD, 3, NULL);
+	small_advance(cluster, 5000000000);
+	assert_int_equal(cluster->nodes[1].repairs, 0);
+	small_flush_end(cluster, 1, 0);
+	for (node_id_t node = 1; node <= 2; node++)
+		reload(cluster, node, node * 100, node * 100 + 1);
+	small_advance(cluster, 20000000000);
+	assert_int_equal(cluster->nodes[1].repairs + cluster->nodes[2].repairs, 2);
 	cluster_free(cluster);
 }
 
@@ -2745,6 +2798,8 @@ int main(void)
 	    cmocka_unit_test(test_killed_in_a_flush),
 	    cmocka_unit_test(test_killed_in_the_flush_of_a_copy),
 	    cmocka_unit_test(test_flush_of_a_killed_daemon_goes_on),
+	    cmocka_unit_test(test_flush_of_a_killed_daemon_outlives_the_next),
+	    cmocka_unit_test(test_no_repair_beside_the_flush_of_a_killed_daemon),
 	    cmocka_unit_test(test_doubt_of_a_ghost),
 	    cmocka_unit_test(test_reload_whose_flush_fails),
 	    cmocka_unit_test(test_removal_whose_flush_fails),
