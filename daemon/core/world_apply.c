@@ -177,7 +177,7 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 
 	if (of_this_boot && entry->suspect)
 		suspect_dead(world, entry);
-	if (of_this_boot && entry->state == NODE_UNDECIDED)
+	if (of_this_boot && (entry->state == NODE_UNDECIDED || entry->returning))
 		lone_marks_lost(world, node);
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
@@ -249,7 +249,7 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 	if (!entry)
 		return -ENOMEM;
 	/* Back with another boot before anybody said that it is dead. */
-	if (entry->state == NODE_UNDECIDED && entry->boot_id != boot_id)
+	if ((entry->state == NODE_UNDECIDED || entry->returning) && entry->boot_id != boot_id)
 		lone_marks_lost(world, node);
 	entry->returning = (entry->returning || entry->state == NODE_UNDECIDED) && entry->boot_id == boot_id;
 	entry->boot_id = boot_id;

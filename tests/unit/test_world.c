@@ -758,6 +758,34 @@ static void test_lone_member_comes_back(void **state)
 	world_fini(&world);
 }
 
+/* One that was cut off came back, and its daemon went before it had spoken. Here nobody knows that it was a
+ * member: what it committed with nobody to ask is as unknown as before when it is dead, or has another boot.
+ */
+static void test_unspoken_member_is_dead(void **state)
+{
+	(void)state;
+	for (unsigned booted = 0; booted < 2; booted++) {
+		struct log_shape shape = core_shape;
+		struct world world;
+		struct world_log *log;
+
+		world_begin(&world);
+		shape.sync_mode = SHAPE_NOSYNC;
+		log = resume(&world, 1, 0x1000, &shape);
+		say(&world, 1, RECORD_SUSPENDED, 0, 0);
+		world_node_left(&world, 2, true);
+		world_node_joins(&world, 2, 20, 201);
+		world_node_left(&world, 2, false);
+		assert_true(region_set_is_empty(&log->ghosts));
+		if (booted)
+			world_node_joins(&world, 2, 21, 202);
+		else
+			world_node_dead(&world, 2, 20);
+		assert_int_equal(region_set_count(&log->ghosts), shape.region_count);
+		world_fini(&world);
+	}
+}
+
 /* Two nodes that split while both become members, each RESUME delivered to its sender alone: with two_node
  * both halves are quorate. Neither gets a role, and what the other may have committed is unknown. */
 static void test_first_members_apart(void **state)
@@ -1361,6 +1389,7 @@ int main(void)
 	    cmocka_unit_test(test_speech_codec),
 	    cmocka_unit_test(test_speeches),
 	    cmocka_unit_test(test_lone_member_comes_back),
+	    cmocka_unit_test(test_unspoken_member_is_dead),
 	    cmocka_unit_test(test_first_members_apart),
 	    cmocka_unit_test(test_first_member_known),
 	    cmocka_unit_test(test_table_of_the_other_half),
