@@ -449,8 +449,10 @@ static void failures_settle(struct world_log *log)
 
 bool world_node_may_forget(const struct world_log *log, const struct world_node *node)
 {
-	return !log->shape.disk && (node->state == NODE_GONE || node->state == NODE_JOINING) &&
-	       participant_find(log, node->node);
+	const struct participant *participant = participant_find(log, node->node);
+	bool asked = node->state == NODE_READY || node->state == NODE_UNDECIDED;
+
+	return !log->shape.disk && participant && !(asked && participant_resumed(participant));
 }
 
 static bool unheard_by_forgotten(const struct world *world, const struct world_log *log,

@@ -197,7 +197,8 @@ const char *world_log_repair_hindrance(const struct world *world, const struct w
  * The writer's role is free when its holder suspended in order, its daemon is gone (its writes ended with it)
  * or its node is dead; the recoverer's only when its holder suspended or is dead (hazard A4).
  */
-/* A member of a core log without the state: should nobody have it, it knows what it heard before. */
+/* A member of a core log that nobody waits for to commit: without a daemon, or suspended. Should nobody have
+ * the state, it knows what it heard before. */
 bool world_node_may_forget(const struct world_log *log, const struct world_node *node);
 void world_log_assign_roles(struct world *world, struct world_log *log);
 

@@ -1957,6 +1957,38 @@ static void test_new_member_beside_one_without_daemon(void **state)
 	}
 }
 
+/* Its daemon is killed before it has heard of that: the new member has not committed anything meanwhile, also
+ * where its table was suspended, and it was not asked. */
+static void test_new_member_beside_one_that_is_killed(void **state)
+{
+	struct small_cluster *cluster = cluster_new(0);
+	uint32_t flush;
+
+	(void)state;
+	cluster->fencing = FENCING_NONE;
+	cluster->ring_stays = true;
+	for (node_id_t node = 1; node <= 3; node++) {
+		small_join(cluster, node, node * 10);
+		small_settle(cluster);
+	}
+	activate(cluster, 2, 200, CORE_LOG);
+	recover_all(cluster, 2, 200);
+	small_request(cluster, 2, ULOG_PRESUSPEND, 200, NULL, 0);
+	small_request(cluster, 2, ULOG_POSTSUSPEND, 200, NULL, 0);
+	small_advance(cluster, 1000000000);
+	cluster->nodes[2].dies = true;
+	cluster->nodes[2].stores_left = 0;
+	activate(cluster, 1, 100, CORE_LOG);
+	assert_true(cluster->nodes[2].dead);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 3);
+	flush = small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0);
+	assert_waits(cluster, 1, flush);
+	small_restart(cluster, 2);
+	small_settle(cluster);
+	assert_answered(cluster, 1, flush);
+	cluster_free(cluster);
+}
+
 /* Nobody else knows what a table was told when the last daemon of a core log dies between two stores. */
 static void test_killed_between_two_stores_of_a_resume(void **state)
 {
@@ -2850,6 +2882,7 @@ int main(void)
 	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_new_member_beside_one_without_daemon),
+	    cmocka_unit_test(test_new_member_beside_one_that_is_killed),
 	    cmocka_unit_test(test_tables_of_before),
 	    cmocka_unit_test(test_reconnected_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),

@@ -861,6 +861,53 @@ static struct world_log *known(struct world *world, node_id_t sender, node_id_t 
 	return known_of(world, sender, member, TAILQ_FIRST(&world->logs)->memberships);
 }
 
+/* One that speaks another version of the protocol has no say, but its run directory remembers as well as that
+ * of a node without a daemon. */
+static void test_new_member_beside_one_refused(void **state)
+{
+	struct world world;
+	struct world_log *log;
+
+	(void)state;
+	world_begin(&world);
+	log = resume(&world, 2, 0x2000, &core_shape);
+	world_node_left(&world, 2, false);
+	world_node_find(&world, 2)->state = NODE_REFUSED;
+	resume(&world, 1, 0x1000, &core_shape);
+	assert_true(participant_find(log, 1)->late);
+	world_node_left(&world, 2, false);
+	world_node_joins(&world, 2, 20, 201);
+	ready(&world, 2, true);
+	known(&world, 2, 1);
+	assert_false(participant_find(log, 1)->late);
+	world_fini(&world);
+}
+
+/* A member whose table is suspended is not asked, and may go before it has heard of a new one, or be cut off:
+ * until its word is delivered that one commits nothing. */
+static void test_new_member_beside_one_suspended(void **state)
+{
+	(void)state;
+	for (unsigned apart = 0; apart < 2; apart++) {
+		struct world world;
+		struct world_log *log;
+
+		world_begin(&world);
+		log = resume(&world, 2, 0x2000, &core_shape);
+		say(&world, 2, RECORD_SUSPENDED, 0, 0);
+		resume(&world, 1, 0x1000, &core_shape);
+		assert_true(participant_find(log, 1)->late);
+		if (apart) {
+			world_node_left(&world, 2, true);
+			assert_true(participant_find(log, 1)->late);
+			world_node_joins(&world, 2, 20, 201);
+		}
+		known(&world, 2, 1);
+		assert_false(participant_find(log, 1)->late);
+		world_fini(&world);
+	}
+}
+
 /* Two halves of a cluster of two: this one begins a log anew, of which the other has a table, told IN_SYNC 1
  * there. Nobody knows of that before it is spoken: until then nothing is given to a kernel to copy (seed
  * 53033002), and nobody writes the log device. A kernel that copies already keeps the role. */
@@ -1390,6 +1437,8 @@ int main(void)
 	    cmocka_unit_test(test_speeches),
 	    cmocka_unit_test(test_lone_member_comes_back),
 	    cmocka_unit_test(test_unspoken_member_is_dead),
+	    cmocka_unit_test(test_new_member_beside_one_refused),
+	    cmocka_unit_test(test_new_member_beside_one_suspended),
 	    cmocka_unit_test(test_first_members_apart),
 	    cmocka_unit_test(test_first_member_known),
 	    cmocka_unit_test(test_table_of_the_other_half),
