@@ -423,6 +423,7 @@ void marks_delivered(struct core *core, struct log *log);
 /* recovery.c */
 void recovery_work_set(struct core *core, struct log *log, struct instance *instance, region_t region);
 void recovery_work_end(struct core *core, struct log *log, struct instance *instance);
+void recovery_cleared(struct core *core, struct log *log, struct instance *instance, region_t region);
 void recovery_work(struct core *core, struct log *log, struct instance *instance,
 		   const struct ulog_request *request);
 void recovery_set_sync(struct core *core, struct log *log, struct instance *instance,

@@ -590,8 +590,10 @@ static void request_mark(struct core *core, struct log *log, struct instance *in
 static void request_clear(struct core *core, struct log *log, struct instance *instance,
 			  const struct ulog_request *request)
 {
-	for (size_t i = 0; i < ulog_region_count(request); i++)
+	for (size_t i = 0; i < ulog_region_count(request); i++) {
 		marks_remove(core, log, instance, (region_t)ulog_region(request, i));
+		recovery_cleared(core, log, instance, (region_t)ulog_region(request, i));
+	}
 }
 
 static void request_flush(struct core *core, struct log *log, struct instance *instance,

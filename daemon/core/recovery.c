@@ -76,6 +76,15 @@ void recovery_work_end(struct core *core, struct log *log, struct instance *inst
 	instance->has_work = false;
 }
 
+/* What its kernel has copied it clears behind its report (dm_rh_update_states()), which is lost when the
+ * daemon dies between the CTR and the RESUME of a reconnect (userspace_do_request()). Nothing is in sync by
+ * that: it is handed out again, or copied by this daemon for a kernel that has stopped. */
+void recovery_cleared(struct core *core, struct log *log, struct instance *instance, region_t region)
+{
+	if (instance->has_work && instance->work == region)
+		recovery_work_end(core, log, instance);
+}
+
 void recovery_work(struct core *core, struct log *log, struct instance *instance,
 		   const struct ulog_request *request)
 {

@@ -459,6 +459,27 @@ static void test_failed_rescue_is_not_repeated(void **state)
 	cluster_free(cluster);
 }
 
+/* The report of a copy is lost, and the kernel has stopped, unheard too: that it clears the region says that
+ * it has ended. What its writes wait for is copied by its daemon (seed 54029290). */
+static void test_report_of_a_copy_is_lost(void **state)
+{
+	(void)state;
+	for (unsigned cleared = 0; cleared < 2; cleared++) {
+		struct small_cluster *cluster = pair_new(DISK_LOG);
+		uint64_t region = small_reply_u64(
+		    cluster, 1, small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0), 1);
+
+		if (cleared)
+			small_region(cluster, 1, ULOG_CLEAR_REGION, 100, region);
+		for (unsigned i = 0; i < 40; i++) {
+			ask(cluster, 1, ULOG_IS_REMOTE_RECOVERING, 100, region + 1);
+			small_advance(cluster, 250000000);
+		}
+		assert_int_equal(cluster->nodes[1].repairs, cleared);
+		cluster_free(cluster);
+	}
+}
+
 /* Its MARK may have been answered by a daemon whose memory is lost: the FLUSH that comes again without its
  * regions (hazard A13) is good only when all is dirty on the log device. */
 static void test_flush_of_a_table_without_memory(void **state)
@@ -2838,6 +2859,7 @@ int main(void)
 	    cmocka_unit_test(test_suspended_while_its_resume_is_under_way),
 	    cmocka_unit_test(test_doubt_is_remembered_by_all),
 	    cmocka_unit_test(test_failed_rescue_is_not_repeated),
+	    cmocka_unit_test(test_report_of_a_copy_is_lost),
 	    cmocka_unit_test(test_two_tables_reconnect),
 	    cmocka_unit_test(test_outrun_table_is_told_nothing),
 	    cmocka_unit_test(test_former_table_is_taken_for_the_running),
