@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define META_VERSION 2
+#define LOAD_NS	     (10 * NS_PER_S)
 
 /* The size of the bit files must cover what is set, also while a table of another size is about to be
  * resumed. */
@@ -305,6 +306,14 @@ static bool table_is_loaded(const struct table *tables, size_t count, const char
 	return false;
 }
 
+/* It was loaded behind the question to device-mapper, or was being loaded: dm-raid1 calls the log's
+ * constructor before it opens the legs. Had it been resumed unheard so soon, it will ask what only a running
+ * table does. */
+static bool came_since(const struct instance *instance, uint64_t asked_ns)
+{
+	return instance->introduced_ns && instance->introduced_ns + LOAD_NS >= asked_ns;
+}
+
 /* A table that runs, and no instance that does: its RESUME was lost. The newest one is it, but for one that
  * is loaded, or came since; one that reconnects was resumed before. When there is no other, nobody knows the
  * table that runs. What was resumed or suspended since device-mapper was asked is told better by that. */
@@ -319,7 +328,7 @@ static void table_resume(struct core *core, struct log *log, bool loaded, uint64
 
 		if (instance->switched_ns >= asked_ns)
 			return;
-		if (newest || (fresh && instance->introduced_ns >= asked_ns))
+		if (newest || (fresh && came_since(instance, asked_ns)))
 			continue;
 		if (fresh && loaded)
 			loaded = false;
@@ -347,7 +356,7 @@ static bool table_is_unknown(struct core *core, const struct table *tables, size
 	TAILQ_FOREACH (instance, &log->instances, entry) {
 		if (instance->known || instance->tainted || instance->switched_ns >= asked_ns)
 			return false;
-		before = before || instance->introduced_ns < asked_ns;
+		before = before || !came_since(instance, asked_ns);
 	}
 	return !before || table_is_loaded(tables, count, tables[which].uuid);
 }
