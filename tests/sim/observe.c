@@ -216,11 +216,15 @@ void observe_request(struct sim *sim, unsigned number, const struct kernel_outpu
 	told = told_find(sim, number, asked->log, out->luid, false);
 	/* A DTR that reached nobody frees its luid for another table; a CTR that ends in NUL is a reconnect.
 	 */
-	if (told && out->send.type == ULOG_CTR && out->send.data_bytes &&
-	    out->send.data[out->send.data_bytes - 1])
-		told->used = false;
-	if (out->send.type == ULOG_RESUME)
+	if (told && out->send.type == ULOG_CTR && out->send.data_bytes) {
+		told->reconnects = !out->send.data[out->send.data_bytes - 1];
+		told->used = told->reconnects;
+	}
+	/* A former table may reconnect behind it. */
+	if (out->send.type == ULOG_RESUME && !(told && told->reconnects))
 		sim->nodes[number].devices[asked->log].resume_unheard = false;
+	if (told && out->send.type == ULOG_RESUME)
+		told->reconnects = false;
 	/* A resuming table has reset in_sync_hint before it asks. */
 	if (out->send.type == ULOG_RESUME)
 		sim->nodes[number].devices[asked->log].at_rest = false;

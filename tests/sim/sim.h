@@ -218,7 +218,7 @@ struct told {
 	uint64_t marked;	      /* regions, by bit: MARK was answered, CLEAR not sent */
 	uint64_t failed;  /* it said SET_REGION_SYNC(r, 0): its region hash keeps them out of sync */
 	uint64_t unheard; /* out of sync there by a failed cache flush, which it told nobody (hazard A7) */
-	bool used, resumed;
+	bool used, resumed, reconnects;
 	bool at_rest; /* POSTSUSPEND was answered */
 };
 
