@@ -88,7 +88,8 @@ void suspend_tell(struct core *core, struct log *log, struct instance *instance)
 {
 	struct record *record;
 
-	if (instance->suspended_sent || !(instance->known || instance->resume_heard))
+	if (instance->suspended_sent ||
+	    !(instance->known || instance->resume_heard || log_here_known(core, log->uuid, instance->luid)))
 		return;
 	record = send_add(core, RECORD_SUSPENDED, log->uuid);
 	if (!record)

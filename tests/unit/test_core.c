@@ -2012,6 +2012,32 @@ static void test_new_member_beside_one_that_is_killed(void **state)
 	cluster_free(cluster);
 }
 
+/* A table that only the cluster knows is suspended before its RESUME could be sent: its end is told all the
+ * same (seed 56215019). */
+static void test_adopted_table_is_suspended_before_its_resume(void **state)
+{
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+	uint32_t resume, suspend;
+
+	(void)state;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_DLM; /* its lock is not held yet */
+	small_leave(cluster, 1, false);
+	cluster->memory_lost = true;
+	small_join(cluster, 1, 10);
+	small_settle(cluster);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+	resume = small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	assert_waits(cluster, 1, resume);
+	suspend = small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, resume);
+	assert_answered(cluster, 1, suspend);
+	cluster_free(cluster);
+}
+
 /* Nobody else knows what a table was told when the last daemon of a core log dies between two stores. */
 static void test_killed_between_two_stores_of_a_resume(void **state)
 {
@@ -2907,6 +2933,7 @@ int main(void)
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_new_member_beside_one_without_daemon),
 	    cmocka_unit_test(test_new_member_beside_one_that_is_killed),
+	    cmocka_unit_test(test_adopted_table_is_suspended_before_its_resume),
 	    cmocka_unit_test(test_tables_of_before),
 	    cmocka_unit_test(test_reconnected_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
