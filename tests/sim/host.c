@@ -243,6 +243,8 @@ static void post_tables(struct sim *sim, unsigned number)
 		if (info.live)
 			input->tables[count++] = (struct table){
 			    .uuid = sim->logs[i].uuid, .live = true, .suspended = info.suspended};
+		else
+			work_unlisted(sim, number, i);
 		if (info.has_inactive)
 			input->tables[count++] = (struct table){.uuid = sim->logs[i].uuid};
 	}

@@ -508,6 +508,7 @@ void work_do(struct sim *sim, unsigned node);
 void work_bio_done(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_command_done(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_excuse(struct sim *sim, unsigned node, unsigned log);
+void work_unlisted(struct sim *sim, unsigned node, unsigned log);
 void work_flushed(struct sim_device *device, bool good); /* the legs, by the daemon */
 void work_complaint(struct sim *sim, unsigned node, const struct kernel_output *out);
 void work_may_read(struct expected *expected, uint64_t value);

@@ -316,6 +316,18 @@ void work_flushed(struct sim_device *device, bool good)
 	device->suspend_unflushed = !good && (device->suspend_unflushed || suspends(device));
 }
 
+/* A removal may wait for long behind its suspend, for who reads the status and comes back to a daemon in its
+ * own time. A daemon that starts meanwhile is told of no table, and takes it for gone. Nothing is written
+ * through it any more, and nobody can reach its legs through it: the same as behind its end. */
+void work_unlisted(struct sim *sim, unsigned number, unsigned log)
+{
+	const struct sim_device *device = &sim->nodes[number].devices[log];
+
+	if (device->busy && device->command == KERNEL_REMOVE &&
+	    (device->unflushed || device->suspend_unflushed))
+		disk_path_flush(sim, number, log);
+}
+
 static void table_gone(struct sim *sim, unsigned number, unsigned log)
 {
 	struct sim_device *device = &sim->nodes[number].devices[log];
