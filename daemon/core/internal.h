@@ -545,6 +545,9 @@ void run_state_ghosts(struct core *core, struct log *log);
 void run_state_forget(struct core *core, struct log *log, luid_t luid);
 void run_state_orphans(struct core *core, struct log *log, const struct region_set *regions);
 void run_state_untold(struct core *core, struct log *log, region_t region);
+/* An epoch has begun: should all daemons begin anew, what they put together counts for more than what a part
+ * that was cut off before knows. */
+void run_state_epoch(struct core *core);
 /* A flush of the legs begins, or none is under way any more whose end was not heard. */
 void run_state_flush(struct core *core, struct log *log, bool begins);
 void run_state_delivered(const struct core *core, struct log *log); /* a frame of this node */

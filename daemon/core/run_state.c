@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define META_VERSION 2
+#define META_VERSION 3 /* before 3 without the epoch */
 #define LOAD_NS	     (10 * NS_PER_S)
 
 /* The size of the bit files must cover what is set, also while a table of another size is about to be
@@ -166,6 +166,7 @@ void run_state_meta(struct core *core, struct log *log)
 		bytes_write_u32(&writer, log->former[i].node);
 		bytes_write_u64(&writer, log->former[i].boot_id);
 	}
+	bytes_write_u64(&writer, core->epoch);
 	if (writer.failed)
 		abort();
 	effect = effect_add_log(core, EFFECT_RUN_META, log);
@@ -211,11 +212,12 @@ static int meta_decode(struct core *core, struct log *log, const struct run_log 
 {
 	struct bytes_reader reader;
 	uint8_t version, count;
+	uint64_t epoch;
 	int error = 0;
 
 	bytes_reader_init(&reader, run_log->meta, run_log->meta_bytes);
 	version = bytes_read_u8(&reader);
-	if (version != META_VERSION || shape_decode(&reader, &log->shape))
+	if (version < META_VERSION - 1 || version > META_VERSION || shape_decode(&reader, &log->shape))
 		return -EPROTO;
 	count = bytes_read_u8(&reader);
 	for (uint8_t i = 0; i < count && !error; i++)
@@ -229,7 +231,20 @@ static int meta_decode(struct core *core, struct log *log, const struct run_log 
 		log->former[i].node = bytes_read_u32(&reader);
 		log->former[i].boot_id = bytes_read_u64(&reader);
 	}
-	return reader.failed ? -EPROTO : 0;
+	epoch = version == META_VERSION ? bytes_read_u64(&reader) : 0;
+	if (reader.failed)
+		return -EPROTO;
+	core->epoch = epoch > core->epoch ? epoch : core->epoch;
+	return 0;
+}
+
+void run_state_epoch(struct core *core)
+{
+	struct log *log;
+
+	TAILQ_FOREACH (log, &core->logs, entry)
+		if (!TAILQ_EMPTY(&log->instances))
+			run_state_meta(core, log);
 }
 
 void run_state_restore(struct core *core, const struct run_log *run_log)

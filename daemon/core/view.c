@@ -268,6 +268,7 @@ static void view_activate(struct core *core)
 		core->epoch++;
 		core->world.epoch = core->epoch;
 		core->state_counts = true;
+		run_state_epoch(core);
 		core_log(core, LOG_INFO, "view of %u daemons is active, epoch %llu", core->member_count,
 			 (unsigned long long)core->epoch);
 	}

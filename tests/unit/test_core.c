@@ -2631,6 +2631,29 @@ static void test_state_from_where_nothing_is_active_does_not_count(void **state)
 	cluster_free(cluster);
 }
 
+/* All daemons begin anew: what they put together counts for more than what one knows that was cut off before.
+ */
+static void test_founders_remember_the_epoch(void **state)
+{
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+	struct core_status *status;
+	uint64_t before;
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++)
+		small_quorum(cluster, i % 2);
+	status = core_status_new(cluster->nodes[1].core);
+	before = status->epoch;
+	core_status_free(status);
+	small_leave(cluster, 1, false);
+	small_restart(cluster, 2);
+	small_settle(cluster);
+	status = core_status_new(cluster->nodes[2].core);
+	assert_true(status->epoch > before);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
 /* A table without memory may have written while a region was copied: it is a ghost then, also for a daemon
  * that is killed while it keeps that. */
 static void test_killed_where_a_mistrusted_region_is_in_sync(void **state)
@@ -2956,6 +2979,7 @@ int main(void)
 	    cmocka_unit_test(test_device_is_told_anew_when_the_role_comes_back),
 	    cmocka_unit_test(test_death_is_told_again_in_another_part),
 	    cmocka_unit_test(test_state_from_where_nothing_is_active_does_not_count),
+	    cmocka_unit_test(test_founders_remember_the_epoch),
 	    cmocka_unit_test(test_killed_where_a_mistrusted_region_is_in_sync),
 	    cmocka_unit_test(test_failure_beside_a_copy),
 	    cmocka_unit_test(test_turns_to_ask_what_recovers),
