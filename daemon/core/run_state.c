@@ -548,6 +548,15 @@ static void tables_wake(struct core *core, const struct table *tables, size_t co
 			effect_add(core, EFFECT_WAKE)->uuid = effect_keep(core, strdup(tables[i].uuid));
 }
 
+/* dev_remove() takes a table from the list before it suspends it: what is in flight ends first, and its
+ * POSTSUSPEND and DTR may still come. */
+static void table_removed(struct core *core, struct log *log, struct instance *instance)
+{
+	if (!instance->replaced_until_ns)
+		instance->replaced_until_ns = core->now_ns + REPLACED_NS;
+	suspend_begin(core, log, instance);
+}
+
 /* DTR and POSTSUSPEND are not sent again when nobody listened: speak for the tables that could not (hazard
  * B3). */
 void run_state_tables(struct core *core, const struct table *tables, size_t count, uint64_t asked_ns)
@@ -569,7 +578,9 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 			if (instance->introduced_ns >= asked_ns ||
 			    (instance->state == INSTANCE_CONSTRUCTED && (found || instance->introduced_ns)))
 				continue;
-			if (!found) {
+			if (!found && instance_live(instance)) {
+				table_removed(core, log, instance);
+			} else if (!found) {
 				core_log(core, LOG_NOTICE, "log %s: its table went while nobody listened",
 					 log->uuid);
 				instance_destroy(core, log, instance);

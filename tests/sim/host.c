@@ -240,11 +240,14 @@ static void post_tables(struct sim *sim, unsigned number)
 		if (node->devices[i].number < 0 ||
 		    kernel_device_info(node->kernel, (unsigned)node->devices[i].number, &info))
 			continue;
+		/* dev_remove() takes it from the list before all else. */
+		if (node->devices[i].busy && node->devices[i].command == KERNEL_REMOVE) {
+			work_unlisted(sim, number, i);
+			continue;
+		}
 		if (info.live)
 			input->tables[count++] = (struct table){
 			    .uuid = sim->logs[i].uuid, .live = true, .suspended = info.suspended};
-		else
-			work_unlisted(sim, number, i);
 		if (info.has_inactive)
 			input->tables[count++] = (struct table){.uuid = sim->logs[i].uuid};
 	}

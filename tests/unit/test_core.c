@@ -1873,6 +1873,30 @@ static void test_reconnected_table_is_replaced_unheard(void **state)
 	cluster_free(cluster);
 }
 
+/* A table under removal is in no list, and suspends still: its POSTSUSPEND waits for the write in flight
+ * (seed 1902). */
+static void test_unlisted_table_suspends(void **state)
+{
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+	uint32_t suspend;
+
+	(void)state;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 10000000000);
+	cluster->nodes[1].slow = true;
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 5);
+	small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	small_advance(cluster, 1000000);
+	small_no_tables(cluster, 1);
+	suspend = small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	assert_waits(cluster, 1, suspend);
+	small_io_end(cluster, 1);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, suspend);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+	cluster_free(cluster);
+}
+
 /* device-mapper is asked by a thread of its own: requests overtake its answer. What came since is not what
  * runs by that answer, nor is what has suspended since. */
 static void test_tables_of_before(void **state)
@@ -2957,6 +2981,7 @@ int main(void)
 	    cmocka_unit_test(test_new_member_beside_one_without_daemon),
 	    cmocka_unit_test(test_new_member_beside_one_that_is_killed),
 	    cmocka_unit_test(test_adopted_table_is_suspended_before_its_resume),
+	    cmocka_unit_test(test_unlisted_table_suspends),
 	    cmocka_unit_test(test_tables_of_before),
 	    cmocka_unit_test(test_reconnected_table_beside_a_loaded_one),
 	    cmocka_unit_test(test_killed_between_two_stores_of_a_resume),
