@@ -561,6 +561,14 @@ static void device_write_begin(struct sim *sim, unsigned node, unsigned log, con
 /* --- effects and their events
  * ---------------------------------------------------------------------------------------------- */
 
+/* So that more ends while one is under way: what these deliberate faults are about. */
+static uint64_t flush_ns(const struct sim *sim)
+{
+	if (sim->options.mutant == MUTANT_FLUSH_UNHEARD)
+		return 500 * MS;
+	return sim->options.mutant == MUTANT_LEGS_FLUSH_EARLY ? 50 * MS : MS;
+}
+
 void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 {
 	int log = disk_log_find(sim, effect->uuid);
@@ -574,9 +582,7 @@ void disk_perform(struct sim *sim, unsigned node, const struct effect *effect)
 		event->d = effect->device_read.size;
 		break;
 	case EFFECT_LEGS_FLUSH:
-		event =
-		    sim_plan(sim, SIM_LEGS_FLUSH, node,
-			     sim_latency(sim, sim->options.mutant == MUTANT_LEGS_FLUSH_EARLY ? 50 * MS : MS));
+		event = sim_plan(sim, SIM_LEGS_FLUSH, node, sim_latency(sim, flush_ns(sim)));
 		event->d = sim->nodes[node].daemon_generation;
 		if (sim->options.mutant == MUTANT_LEGS_FLUSH_EARLY)
 			io_answer(sim, node, EVENT_LEGS_FLUSHED, effect->log, effect->token, 0);
