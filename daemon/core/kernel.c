@@ -806,9 +806,19 @@ static void request_known(struct core *core, struct log *log, struct instance *i
 	}
 }
 
+static bool another_has_a_number(const struct core *core, const struct world_log *world, luid_t luid)
+{
+	const struct participant *self = participant_find(world, core->config.node);
+
+	for (unsigned i = 0; self && i < self->instance_count; i++)
+		if (self->instances[i].luid != luid && self->instances[i].luid != LUID_UNKNOWN)
+			return true;
+	return false;
+}
+
 /* Say of a table that this daemon lost its memory of, and that went: the cluster may know of it (hazard A10),
  * or it may have written unmarked without a word. Returns whether that is to be waited for. */
-static bool ended_tell(struct core *core, const char *uuid, luid_t luid)
+static bool ended_tell(struct core *core, const char *uuid, luid_t luid, bool other)
 {
 	const struct world_log *world = world_log_find(&core->world, uuid);
 
@@ -819,7 +829,15 @@ static bool ended_tell(struct core *core, const char *uuid, luid_t luid)
 	if (!log_here_known(core, uuid, luid) && !resume_record(core, uuid, luid, &world->shape, true))
 		return true;
 	destroyed_record(core, uuid, luid);
+	if (other && !another_has_a_number(core, world, luid))
+		resume_record(core, uuid, LUID_UNKNOWN, &world->shape, true);
 	return true;
+}
+
+/* Was it one of two that nobody knows? Which of them ran cannot be told, nor what the other does. */
+static bool ended_beside_another(const struct remembered_table *table)
+{
+	return table->unloaded && table->unloaded == table->ended;
 }
 
 void kernel_ended_tell(struct core *core)
@@ -828,7 +846,8 @@ void kernel_ended_tell(struct core *core)
 		struct remembered_table *table = &core->tables[i];
 
 		if (table->owed && !send_waits(core, RECORD_DESTROYED, table->uuid))
-			table->owed = ended_tell(core, table->uuid, table->ended);
+			table->owed =
+			    ended_tell(core, table->uuid, table->ended, ended_beside_another(table));
 	}
 }
 
@@ -844,11 +863,11 @@ static void request_dtr_unknown(struct core *core, const struct ulog_request *re
 	if (table && table->loaded && !table->unloaded)
 		table->unloaded = request->luid;
 	if (known)
-		ended_tell(core, request->uuid, request->luid);
-	else if (table && table->ended != request->luid && table->unloaded != request->luid) {
+		ended_tell(core, request->uuid, request->luid, false);
+	else if (table && table->ended != request->luid) {
 		table->ended = request->luid;
-		table->here = false;
-		table->owed = ended_tell(core, request->uuid, request->luid);
+		table->here = ended_beside_another(table);
+		table->owed = ended_tell(core, request->uuid, request->luid, ended_beside_another(table));
 		if (table->owed && core->join == JOIN_READY)
 			return;
 	}
