@@ -201,16 +201,21 @@ void world_node_left(struct world *world, node_id_t node, bool node_down)
 {
 	struct world_node *entry = world_node_find(world, node);
 	struct world_log *log;
-	bool wanted = node_down;
+	bool wanted = node_down, unspoken;
 
 	if (!entry)
 		return;
+	/* It was back, and went before its HELLO was heard: what it marked where it was cut off nobody knows.
+	 */
+	unspoken = !node_down && entry->state == NODE_UNDECIDED;
+	entry->returning = entry->returning || unspoken;
 	entry->state = node_down ? NODE_UNDECIDED : NODE_GONE;
 	entry->incarnation = 0;
 	TAILQ_FOREACH (log, &world->logs, entry) {
 		if (!participant_find(log, node))
 			continue;
 		wanted = true;
+		participant_find(log, node)->awaited = participant_find(log, node)->awaited || unspoken;
 		/* A node that is cut off may have a write in flight until it is known dead (guarantee 6). */
 		if (!node_down)
 			daemon_gone(log, node);

@@ -946,20 +946,23 @@ static void test_table_of_the_other_half(void **state)
 		}
 }
 
-/* Its daemon goes before it has spoken: what its kernel holds is as unknown as before. */
+/* Its daemon goes before it has spoken, or before it was heard at all: what its kernel holds is as unknown as
+ * before (seed 64069409). */
 static void test_unspoken_goes_again(void **state)
 {
 	(void)state;
 	enum { BACK, ANOTHER_BOOT, DEAD, NODE_WENT, CASES };
 
-	for (unsigned what = 0; what < CASES; what++) {
+	for (unsigned story = 0; story < 2 * CASES; story++) {
+		unsigned what = story % CASES;
 		struct world world;
 		struct record record;
 
 		world_begin(&world);
 		world_node_left(&world, 2, true);
 		struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
-		world_node_joins(&world, 2, 20, 201);
+		if (story < CASES)
+			world_node_joins(&world, 2, 20, 201);
 		world_node_left(&world, 2, false);
 		known(&world, 3, 1);
 		assert_int_equal(log->recoverer, NODE_NONE);
@@ -987,6 +990,26 @@ static void test_unspoken_goes_again(void **state)
 		assert_int_equal(log->recoverer, 1);
 		world_fini(&world);
 	}
+}
+
+/* A member that goes so may have marked more where it was cut off: it is awaited. */
+static void test_member_goes_unheard(void **state)
+{
+	struct world world;
+	struct world_log *log;
+
+	(void)state;
+	world_begin(&world);
+	log = resume(&world, 1, 0x1000, &disk_shape);
+	resume(&world, 2, 0x2000, &disk_shape);
+	world_node_left(&world, 2, true);
+	assert_false(participant_find(log, 2)->awaited);
+	world_node_left(&world, 2, false);
+	assert_true(participant_find(log, 2)->awaited);
+	world_node_joins(&world, 2, 20, 202);
+	ready(&world, 2, false);
+	assert_null(participant_find(log, 2));
+	world_fini(&world);
 }
 
 /* A word of a former time as a member comes behind the RESUME that begins another: its sender may not know of
@@ -1443,6 +1466,7 @@ int main(void)
 	    cmocka_unit_test(test_first_member_known),
 	    cmocka_unit_test(test_table_of_the_other_half),
 	    cmocka_unit_test(test_unspoken_goes_again),
+	    cmocka_unit_test(test_member_goes_unheard),
 	    cmocka_unit_test(test_lone_member_unheard),
 	    cmocka_unit_test(test_member_known_late),
 	    cmocka_unit_test(test_member_begins_beside_a_joiner),
