@@ -167,7 +167,7 @@ static bool node_knows(const struct sim_node *node, const struct sim_log *log, u
 	if (world && world_log_dirty(world, region))
 		return true;
 	for (unsigned kind = 0; kind < RUN_BITS_COUNT; kind++)
-		if (region_set_contains(&run->bits[kind], region))
+		if (kind != RUN_FLUSH && region_set_contains(&run->bits[kind], region))
 			return true;
 	for (unsigned i = 0; i < RUN_INSTANCES_MAX; i++)
 		if (run->instances[i].used && region_set_contains(&run->instances[i].held, region))
