@@ -505,7 +505,8 @@ struct bytes_writer *stream_in(struct core *core, node_id_t node, const struct r
 /* send.c */
 void send_frame(struct core *core);
 struct record *send_add(struct core *core, enum record_type type,
-			const char *uuid); /* NULL: memory is short */
+			const char *uuid);					 /* NULL: memory is short */
+struct record *send_destroyed(struct core *core, const char *uuid, luid_t luid); /* NULL: memory is short */
 /* For what comes from outside and may come any number of times; all else is a few records for each table and
  * node. */
 bool send_has_room(struct core *core);

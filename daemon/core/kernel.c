@@ -250,15 +250,6 @@ static struct record *resume_record(struct core *core, const char *uuid, luid_t 
 	return record;
 }
 
-static struct record *destroyed_record(struct core *core, const char *uuid, luid_t luid)
-{
-	struct record *record = send_add(core, RECORD_DESTROYED, uuid);
-
-	if (record)
-		record->luid = luid;
-	return record;
-}
-
 static void resume_send(struct core *core, struct log *log, struct instance *instance)
 {
 	const struct remembered_table *unknown = run_state_unknown(core, log->uuid);
@@ -277,7 +268,7 @@ static void resume_send(struct core *core, struct log *log, struct instance *ins
 		return;
 	/* Or this one would be as old, and tainted, as the one whose number it was given. */
 	if (first && log_here_known(core, log->uuid, instance->luid) &&
-	    !destroyed_record(core, log->uuid, instance->luid))
+	    !send_destroyed(core, log->uuid, instance->luid))
 		return;
 	if (!resume_record(core, log->uuid, instance->luid, &shape, instance->tainted))
 		return;
@@ -828,7 +819,7 @@ static bool ended_tell(struct core *core, const char *uuid, luid_t luid, bool ot
 		return false;
 	if (!log_here_known(core, uuid, luid) && !resume_record(core, uuid, luid, &world->shape, true))
 		return true;
-	destroyed_record(core, uuid, luid);
+	send_destroyed(core, uuid, luid);
 	if (other && !another_has_a_number(core, world, luid))
 		resume_record(core, uuid, LUID_UNKNOWN, &world->shape, true);
 	return true;

@@ -364,12 +364,10 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 	if (instance->known || instance->resume_heard)
 		run_state_ended(core, log->uuid);
 	if (instance->known || instance->resume_sent || log_here_known(core, log->uuid, instance->luid)) {
-		struct record *record = send_add(core, RECORD_DESTROYED, log->uuid);
+		struct record *record = send_destroyed(core, log->uuid, instance->luid);
 
-		if (record) {
-			record->luid = instance->luid;
+		if (record)
 			region_set_copy(&record->regions, &held);
-		}
 		run_state_orphans(core, log, &held);
 	}
 	marks_abandon(core, log, &held);

@@ -480,13 +480,9 @@ void run_state_ended_delivered(struct core *core)
 static void table_disown(struct core *core, const struct world_log *world, luid_t luid)
 {
 	const struct log *log = log_find(core, world->uuid);
-	struct record *record;
 
-	if (!core->tables_known || (log && instance_find(log, luid)) || table_remembered(core, world->uuid))
-		return;
-	record = send_add(core, RECORD_DESTROYED, world->uuid);
-	if (record)
-		record->luid = luid;
+	if (core->tables_known && !(log && instance_find(log, luid)) && !table_remembered(core, world->uuid))
+		send_destroyed(core, world->uuid, luid);
 }
 
 /* What the cluster knows of tables here whose end this node has forgotten with all else (hazard A10). */
@@ -529,14 +525,9 @@ void run_state_disown_others(struct core *core, struct log *log, const struct pa
 	marks_learn(core, log, self, &unknown);
 	marks_abandon(core, log, &unknown);
 	region_set_fini(&unknown);
-	for (unsigned i = 0; i < self->instance_count; i++) {
-		struct record *record = instance_find(log, self->instances[i].luid)
-					    ? NULL
-					    : send_add(core, RECORD_DESTROYED, log->uuid);
-
-		if (record)
-			record->luid = self->instances[i].luid;
-	}
+	for (unsigned i = 0; i < self->instance_count; i++)
+		if (!instance_find(log, self->instances[i].luid))
+			send_destroyed(core, log->uuid, self->instances[i].luid);
 }
 
 /* A running table that this daemon knows nothing of comes back by itself only when it is used: read from it.

@@ -35,6 +35,15 @@ struct record *send_add(struct core *core, enum record_type type, const char *uu
 	return &outgoing->record;
 }
 
+struct record *send_destroyed(struct core *core, const char *uuid, luid_t luid)
+{
+	struct record *record = send_add(core, RECORD_DESTROYED, uuid);
+
+	if (record)
+		record->luid = luid;
+	return record;
+}
+
 static void outgoing_free(struct core *core, struct outgoing *outgoing)
 {
 	TAILQ_REMOVE(&core->out, outgoing, entry);
