@@ -27,6 +27,19 @@ static struct small_cluster *cluster_new(unsigned nodes)
 	return cluster;
 }
 
+/* Nodes that are not dead because their daemon went (--fencing=none). */
+static struct small_cluster *cluster_unfenced_new(unsigned nodes)
+{
+	struct small_cluster *cluster = cluster_new(0);
+
+	cluster->fencing = FENCING_NONE;
+	for (node_id_t node = 1; node <= nodes; node++) {
+		small_join(cluster, node, node * 10);
+		small_settle(cluster);
+	}
+	return cluster;
+}
+
 static void cluster_free(struct small_cluster *cluster)
 {
 	small_fini(cluster);
@@ -933,17 +946,12 @@ static void test_failed_copy_waits_for_the_reload(void **state)
  * B1, B11). */
 static void test_failed_copy_of_a_former_boot(void **state)
 {
-	struct small_cluster *cluster = cluster_new(0);
+	struct small_cluster *cluster = cluster_unfenced_new(2);
 	uint32_t work;
 	uint64_t region;
 	unsigned wakes;
 
 	(void)state;
-	cluster->fencing = FENCING_NONE;
-	small_join(cluster, 1, 10);
-	small_settle(cluster);
-	small_join(cluster, 2, 20);
-	small_settle(cluster);
 	activate(cluster, 1, 100, DISK_LOG);
 	activate(cluster, 2, 200, DISK_LOG);
 	work = small_request(cluster, 1, ULOG_GET_RESYNC_WORK, 100, NULL, 0);
@@ -1094,16 +1102,11 @@ static void write_through(struct small_cluster *cluster, node_id_t node, luid_t 
 	small_region(cluster, node, ULOG_CLEAR_REGION, luid, region);
 }
 
-/* Nodes that are not dead because their daemon went. */
+/* With the mirror active and in sync on each. */
 static struct small_cluster *unfenced_new(unsigned nodes, const char *arguments)
 {
-	struct small_cluster *cluster = cluster_new(0);
+	struct small_cluster *cluster = cluster_unfenced_new(nodes);
 
-	cluster->fencing = FENCING_NONE;
-	for (node_id_t node = 1; node <= nodes; node++) {
-		small_join(cluster, node, node * 10);
-		small_settle(cluster);
-	}
 	cluster->ring_stays = true;
 	for (node_id_t node = 1; node <= nodes; node++)
 		activate(cluster, node, node * 100, arguments);
@@ -1286,15 +1289,10 @@ static void test_next_recoverer_is_asked_again(void **state)
 /* A mark of the node's former life, which nobody committed: a FLUSH may not rely on it (hazard A10). */
 static void test_adopted_mark_is_not_committed(void **state)
 {
-	struct small_cluster *cluster = cluster_new(0);
+	struct small_cluster *cluster = cluster_unfenced_new(2);
 	uint32_t seq;
 
 	(void)state;
-	cluster->fencing = FENCING_NONE;
-	small_join(cluster, 1, 10);
-	small_settle(cluster);
-	small_join(cluster, 2, 20);
-	small_settle(cluster);
 	activate(cluster, 1, 100, DISK_LOG);
 	activate(cluster, 2, 200, DISK_LOG);
 	recover_all(cluster, 1, 100);
@@ -1994,15 +1992,10 @@ static void test_new_member_beside_one_without_daemon(void **state)
 {
 	(void)state;
 	for (unsigned fresh = 0; fresh < 2; fresh++) {
-		struct small_cluster *cluster = cluster_new(0);
+		struct small_cluster *cluster = cluster_unfenced_new(2);
 		uint32_t flush;
 
-		cluster->fencing = FENCING_NONE;
 		cluster->ring_stays = true;
-		for (node_id_t node = 1; node <= 2; node++) {
-			small_join(cluster, node, node * 10);
-			small_settle(cluster);
-		}
 		activate(cluster, 2, 200, CORE_LOG);
 		recover_all(cluster, 2, 200);
 		if (!fresh)

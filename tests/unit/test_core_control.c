@@ -570,17 +570,24 @@ static void test_status_names_who_does_not_know_a_member(void **state)
 	cluster_free(cluster);
 }
 
-/* A node that has nothing of the log may be the other half of two all the same. */
-static void test_status_names_an_undecided_node_that_is_no_member(void **state)
+static struct small_cluster *other_half_undecided_new(void)
 {
 	struct small_cluster *cluster = cluster_new(2, FENCING_NONE);
 
-	(void)state;
 	small_leave(cluster, 2, true);
 	small_settle(cluster);
 	assert_answered(cluster, 1, construct(cluster, 1, 100, CORE_LOG));
 	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
 	assert_log_waits(cluster, 1, "waits for the fencing of node 2");
+	return cluster;
+}
+
+/* A node that has nothing of the log may be the other half of two all the same. */
+static void test_status_names_an_undecided_node_that_is_no_member(void **state)
+{
+	struct small_cluster *cluster = other_half_undecided_new();
+
+	(void)state;
 	small_control(cluster, 1, CONTROL_CONFIRM_DEAD, 2, NULL);
 	assert_log_waits(cluster, 1, "");
 	cluster_free(cluster);
@@ -589,14 +596,9 @@ static void test_status_names_an_undecided_node_that_is_no_member(void **state)
 /* It is back, but what it has of the log it has not said yet. */
 static void test_status_names_a_node_that_has_not_spoken(void **state)
 {
-	struct small_cluster *cluster = cluster_new(2, FENCING_NONE);
+	struct small_cluster *cluster = other_half_undecided_new();
 
 	(void)state;
-	small_leave(cluster, 2, true);
-	small_settle(cluster);
-	assert_answered(cluster, 1, construct(cluster, 1, 100, CORE_LOG));
-	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
-	assert_log_waits(cluster, 1, "waits for the fencing of node 2");
 	cluster->hold = true;
 	small_join(cluster, 2, 20);
 	assert_passes_through(cluster, 1, "waits until node 2, which was cut off, has spoken");
