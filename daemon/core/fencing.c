@@ -44,11 +44,12 @@ static bool tell(struct core *core, enum record_type type, node_id_t node, uint6
 	return true;
 }
 
-/* A suspect is alive as far as anybody knows; what is unknown is whether its kernel holds marks. */
+/* A suspect is alive as far as anybody knows; what is unknown is whether its kernel holds marks. So it is of
+ * one that was cut off, is back, and has no daemon that could say. */
 static bool node_waited_for(const struct world_node *node)
 {
-	return node->state == NODE_UNDECIDED ||
-	       (node->suspect && (node->state == NODE_GONE || node->state == NODE_REFUSED));
+	return node->state == NODE_UNDECIDED || ((node->suspect || node->returning) &&
+						 (node->state == NODE_GONE || node->state == NODE_REFUSED));
 }
 
 static void node_ask_administrator(struct core *core, const struct world_node *node)

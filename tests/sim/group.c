@@ -625,7 +625,10 @@ void group_watches_check(struct sim *sim)
 			/* The lockspace of this part grants nothing of a node that is cut off until it is
 			 * fenced. */
 			bool cut_off = target->up && !(self->ring->nodes & bit(self->watches[i].node));
-			bool dead = (!holder && !cut_off) || (holder && target->boot_id != holder) ||
+			/* The lock's name is the node's alone: free, it is granted whatever boot is meant. */
+			bool unheld = target->up && !cut_off && target->lock_boot != target->boot_id;
+			bool dead = unheld || (!holder && !cut_off) ||
+				    (holder && target->boot_id != holder) ||
 				    (!target->up && target->fenced_boot == holder);
 			if (!dead && sim->options.mutant != MUTANT_FENCE_AT_ONCE) {
 				i++;

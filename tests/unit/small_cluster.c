@@ -179,6 +179,11 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			self->legs_open = false;
 			break;
 		case EFFECT_WAKE: self->wakes++; break;
+		case EFFECT_FENCE_HOLD:
+			answer->event.type = EVENT_FENCE_HELD;
+			count += cluster->locks;
+			break;
+		case EFFECT_FENCE_WATCH: self->watches = effect->fence.node; break;
 		case EFFECT_RUN_META:
 		case EFFECT_RUN_BITS:
 		case EFFECT_RUN_DROP:
@@ -303,6 +308,14 @@ static void daemon_join(struct small_cluster *cluster, node_id_t node)
 
 	cluster->nodes[node].in_view = cluster->nodes[node].in_ring = true;
 	view(cluster, &joined, NULL, false);
+}
+
+void small_node_dead(struct small_cluster *cluster, node_id_t node, node_id_t dead, uint64_t boot)
+{
+	struct event event = {.type = EVENT_NODE_DEAD, .node_dead = {.node = dead, .boot_id = boot}};
+
+	step(cluster, node, &event);
+	small_settle(cluster);
 }
 
 void small_join(struct small_cluster *cluster, node_id_t node, uint64_t boot)

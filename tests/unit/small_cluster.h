@@ -49,7 +49,8 @@ struct small_node {
 	struct event slow_end;
 	bool flush_slow; /* a flush of the legs, of a former daemon too, until small_flush_end() */
 	struct event flush_end;
-	bool legs_slow; /* what the live table is is told by small_legs_opened() */
+	node_id_t watches; /* whose lock it asked for last (FENCING_DLM) */
+	bool legs_slow;	   /* what the live table is is told by small_legs_opened() */
 	struct event legs_opened;
 	struct small_reply replies[SMALL_REPLIES_MAX];
 	unsigned reply_count;
@@ -75,6 +76,7 @@ struct small_cluster {
 	bool print;
 	bool ignores_errors; /* tables have no handle_errors */
 	bool memory_lost;    /* daemons that start from now on find no run directory */
+	bool locks;	     /* DLM grants the own lock of each node */
 	bool hold;	     /* messages wait, so that things happen at the same moment */
 	bool inquorate;	     /* what a change of the view says of the quorum */
 	bool ring_stays;     /* a node whose daemon ended is still in the ring */
@@ -127,6 +129,9 @@ void small_tables(struct small_cluster *cluster, node_id_t node, const struct ta
 /* It had these then. */
 void small_tables_of(struct small_cluster *cluster, node_id_t node, const struct table *tables, size_t count,
 		     uint64_t asked_ns);
+
+/* The lock of another node is granted to it. */
+void small_node_dead(struct small_cluster *cluster, node_id_t node, node_id_t dead, uint64_t boot);
 
 /* The table's legs were found. */
 void small_legs_opened(struct small_cluster *cluster, node_id_t node, struct event opened);

@@ -2932,6 +2932,45 @@ static void test_restart_between_load_and_resume(void **state)
 	cluster_free(cluster);
 }
 
+/* Node 3, which has no table, was cut off, is back, and its daemon goes before it has spoken. Its lock is
+ * asked for once more: it may be free, and then nobody waits for the daemon. */
+static void test_unspoken_node_holds_nothing(void **state)
+{
+	struct small_cluster *cluster = cluster_new(0);
+	uint32_t flush;
+
+	(void)state;
+	cluster->fencing = FENCING_DLM;
+	cluster->locks = cluster->ring_stays = true;
+	for (node_id_t node = 1; node <= 3; node++) {
+		small_join(cluster, node, node * 10);
+		small_settle(cluster);
+	}
+	activate(cluster, 1, 100, DISK_LOG);
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_leave(cluster, 3, true);
+	small_settle(cluster);
+	assert_int_equal(cluster->nodes[2].watches, 3);
+	cluster->hold = true;
+	small_join(cluster, 3, 30);
+	small_deliver(cluster, 3);
+	cluster->nodes[2].watches = NODE_NONE;
+	small_leave(cluster, 3, false);
+	cluster->hold = false;
+	small_settle(cluster);
+	assert_int_equal(cluster->nodes[2].watches, 3);
+	small_leave(cluster, 1, true);
+	small_settle(cluster);
+	small_node_dead(cluster, 2, 1, 10);
+	small_region(cluster, 2, ULOG_MARK_REGION, 200, 5);
+	flush = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+	assert_waits(cluster, 2, flush);
+	small_node_dead(cluster, 2, 3, 30);
+	assert_answered(cluster, 2, flush);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -3032,6 +3071,7 @@ int main(void)
 	    cmocka_unit_test(test_doubt_of_a_copy),
 	    cmocka_unit_test(test_killed_where_a_region_was_copied),
 	    cmocka_unit_test(test_restart_between_load_and_resume),
+	    cmocka_unit_test(test_unspoken_node_holds_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
