@@ -282,10 +282,7 @@ static void member_enter(struct core *core, const struct member *member)
 	const struct record_hello *hello = &member->hello;
 
 	if (!member->fits) {
-		struct world_node *node = world_node_get(&core->world, member->node);
-
-		if (node)
-			node->state = NODE_REFUSED;
+		world_node_refused(&core->world, member->node, hello->boot_id);
 		core_log(core, LOG_ERR, "node %u speaks protocol versions %u to %u, this cluster %u: refused",
 			 member->node, hello->version_min, hello->version_max, core->version);
 		return;

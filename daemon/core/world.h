@@ -222,6 +222,9 @@ void world_node_replaced(struct world *world, node_id_t node);
 /* A daemon (re)joins with nothing but what it will speak. Returns 0 or -ENOMEM. */
 int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint64_t incarnation);
 
+/* Its daemon speaks no version of ours. */
+void world_node_refused(struct world *world, node_id_t node, uint64_t boot_id);
+
 /* Drop a log that nobody has an instance of any more; returns true when dropped. */
 bool world_log_reap(struct world *world, struct world_log *log);
 

@@ -177,8 +177,10 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 
 	if (of_this_boot && entry->suspect)
 		suspect_dead(world, entry);
-	if (of_this_boot && (entry->state == NODE_UNDECIDED || entry->returning))
+	if (of_this_boot && (entry->state == NODE_UNDECIDED || entry->returning)) {
 		lone_marks_lost(world, node);
+		entry->returning = false;
+	}
 	for (log = TAILQ_FIRST(&world->logs); log; log = next) {
 		struct participant *participant = participant_find(log, node);
 
@@ -197,25 +199,39 @@ void world_node_dead(struct world *world, node_id_t node, uint64_t boot_id)
 		world_log_assign_roles(world, log);
 }
 
+/* It was cut off, and is back without a daemon that speaks: what it marked there nobody knows. */
+static void node_unspoken(struct world *world, struct world_node *entry)
+{
+	struct participant *participant;
+	struct world_log *log;
+
+	if (entry->state != NODE_UNDECIDED)
+		return;
+	entry->returning = true;
+	TAILQ_FOREACH (log, &world->logs, entry) {
+		participant = participant_find(log, entry->node);
+		if (participant)
+			participant->awaited = true;
+	}
+}
+
 void world_node_left(struct world *world, node_id_t node, bool node_down)
 {
 	struct world_node *entry = world_node_find(world, node);
 	struct world_log *log;
-	bool wanted = node_down, unspoken;
+	bool wanted = node_down;
 
 	if (!entry)
 		return;
-	/* It was back, and went before its HELLO was heard: what it marked where it was cut off nobody knows.
-	 */
-	unspoken = !node_down && entry->state == NODE_UNDECIDED;
-	entry->returning = entry->returning || unspoken;
+	/* It went before its HELLO was heard. */
+	if (!node_down)
+		node_unspoken(world, entry);
 	entry->state = node_down ? NODE_UNDECIDED : NODE_GONE;
 	entry->incarnation = 0;
 	TAILQ_FOREACH (log, &world->logs, entry) {
 		if (!participant_find(log, node))
 			continue;
 		wanted = true;
-		participant_find(log, node)->awaited = participant_find(log, node)->awaited || unspoken;
 		/* A node that is cut off may have a write in flight until it is known dead (guarantee 6). */
 		if (!node_down)
 			daemon_gone(log, node);
@@ -285,6 +301,22 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 			world_log_assign_roles(world, log);
 	}
 	return 0;
+}
+
+void world_node_refused(struct world *world, node_id_t node, uint64_t boot_id)
+{
+	struct world_node *entry = world_node_find(world, node);
+
+	/* The former boot of this node is proven dead (hazard A10). */
+	if (entry && entry->boot_id && entry->boot_id != boot_id)
+		world_node_dead(world, node, entry->boot_id);
+	entry = world_node_get(world, node);
+	if (!entry)
+		return;
+	node_unspoken(world, entry);
+	entry->boot_id = boot_id;
+	entry->incarnation = 0;
+	entry->state = NODE_REFUSED;
 }
 
 static bool shape_fits(const struct world_log *log, const struct log_shape *shape)
@@ -730,7 +762,7 @@ struct world_log *world_apply(struct world *world, node_id_t sender, const struc
 
 		/* A node that is back in the view is not dead, whoever says so. */
 		if (!node || node->state == NODE_UNDECIDED || node->state == NODE_GONE ||
-		    (node->state == NODE_REFUSED && node->suspect))
+		    (node->state == NODE_REFUSED && (node->suspect || node->returning)))
 			world_node_dead(world, record->node, record->boot_id);
 		return NULL;
 	}

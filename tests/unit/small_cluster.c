@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/frame.h"
+
 static void carry_out(struct small_cluster *cluster, node_id_t node, const struct effects *effects);
 
 static void step(struct small_cluster *cluster, node_id_t node, struct event *event)
@@ -315,6 +317,41 @@ void small_node_dead(struct small_cluster *cluster, node_id_t node, node_id_t de
 	struct event event = {.type = EVENT_NODE_DEAD, .node_dead = {.node = dead, .boot_id = boot}};
 
 	step(cluster, node, &event);
+	small_settle(cluster);
+}
+
+void small_join_version(struct small_cluster *cluster, node_id_t node, uint64_t boot, uint16_t version)
+{
+	struct bytes_writer writer;
+	struct small_message *message;
+	struct record record;
+
+	cluster->nodes[node].dead = true; /* all that is heard of it is its HELLO */
+	daemon_join(cluster, node);
+	record_init(&record);
+	record.type = RECORD_HELLO;
+	record.hello = (struct record_hello){
+	    .version_min = version,
+	    .version_max = version,
+	    .ring_seq = cluster->ring_seq,
+	    .ring_representative = 1,
+	    .boot_id = boot,
+	    .incarnation = 1,
+	    .next_incarnation = 2,
+	    .quorate = true,
+	};
+	for (node_id_t member = 1; member <= SMALL_NODES_MAX; member++)
+		if (cluster->nodes[member].in_view)
+			record.hello.members[record.hello.member_count++] = member;
+	bytes_writer_init(&writer);
+	frame_begin(&writer, 0, 1);
+	record_encode(&writer, &record);
+	message = &cluster->queue[cluster->queue_tail++ % 4096];
+	*message = (struct small_message){
+	    .node = node, .size = bytes_writer_size(&writer), .bytes = malloc(bytes_writer_size(&writer))};
+	memcpy(message->bytes, writer.bytes, message->size);
+	bytes_writer_fini(&writer);
+	record_fini(&record);
 	small_settle(cluster);
 }
 

@@ -133,6 +133,9 @@ void small_tables_of(struct small_cluster *cluster, node_id_t node, const struct
 /* The lock of another node is granted to it. */
 void small_node_dead(struct small_cluster *cluster, node_id_t node, node_id_t dead, uint64_t boot);
 
+/* A daemon that speaks another version of the protocol joins in the place of the node's. */
+void small_join_version(struct small_cluster *cluster, node_id_t node, uint64_t boot, uint16_t version);
+
 /* The table's legs were found. */
 void small_legs_opened(struct small_cluster *cluster, node_id_t node, struct event opened);
 

@@ -2932,6 +2932,66 @@ static void test_restart_between_load_and_resume(void **state)
 	cluster_free(cluster);
 }
 
+static bool work_given(struct small_cluster *cluster, node_id_t node, luid_t luid)
+{
+	return small_reply_u64(cluster, node,
+			       small_request(cluster, node, ULOG_GET_RESYNC_WORK, luid, NULL, 0), 0);
+}
+
+/* It was cut off, and comes back with a daemon of another version: what it has, which may be a table with
+ * work in hand that its part alone has heard of, it cannot say. */
+static void test_refused_node_was_cut_off(void **state)
+{
+	(void)state;
+	for (unsigned end = 0; end < 3; end++) {
+		struct small_cluster *cluster = cluster_unfenced_new(3);
+
+		cluster->ring_stays = true;
+		small_leave(cluster, 3, true);
+		small_settle(cluster);
+		activate(cluster, 1, 100, CORE_LOG);
+		assert_false(work_given(cluster, 1, 100));
+		small_join_version(cluster, 3, 30, 2);
+		activate(cluster, 2, 200, CORE_LOG);
+		assert_false(work_given(cluster, 1, 100));
+		if (end == 0) {
+			small_control(cluster, 1, CONTROL_CONFIRM_DEAD, 3, NULL);
+		} else if (end == 1) {
+			small_leave(cluster, 3, true);
+			small_settle(cluster);
+			assert_false(work_given(cluster, 1, 100));
+			small_control(cluster, 1, CONTROL_CONFIRM_DEAD, 3, NULL);
+		} else {
+			small_leave(cluster, 3, false);
+			small_settle(cluster);
+			assert_false(work_given(cluster, 1, 100));
+			small_join(cluster, 3, 30);
+			small_settle(cluster);
+		}
+		assert_true(work_given(cluster, 1, 100));
+		cluster_free(cluster);
+	}
+}
+
+/* It is another boot that is refused: the former one is dead, and its roles are free. */
+static void test_refused_node_is_another_boot(void **state)
+{
+	(void)state;
+	for (unsigned down = 0; down < 2; down++) {
+		struct small_cluster *cluster = cluster_unfenced_new(3);
+
+		activate(cluster, 3, 300, CORE_LOG);
+		activate(cluster, 1, 100, CORE_LOG);
+		small_leave(cluster, 3, down);
+		small_settle(cluster);
+		assert_false(work_given(cluster, 1, 100));
+		small_join_version(cluster, 3, 31, 2);
+		assert_int_equal(member_count_of(cluster, 1), 1);
+		assert_true(work_given(cluster, 1, 100));
+		cluster_free(cluster);
+	}
+}
+
 /* Node 3, which has no table, was cut off, is back, and its daemon goes before it has spoken. Its lock is
  * asked for once more: it may be free, and then nobody waits for the daemon. */
 static void test_unspoken_node_holds_nothing(void **state)
@@ -3071,6 +3131,8 @@ int main(void)
 	    cmocka_unit_test(test_doubt_of_a_copy),
 	    cmocka_unit_test(test_killed_where_a_region_was_copied),
 	    cmocka_unit_test(test_restart_between_load_and_resume),
+	    cmocka_unit_test(test_refused_node_was_cut_off),
+	    cmocka_unit_test(test_refused_node_is_another_boot),
 	    cmocka_unit_test(test_unspoken_node_holds_nothing),
 	};
 
