@@ -266,11 +266,13 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 {
 	struct world_node *entry = world_node_get(world, node);
 	struct world_log *log, *next;
+	bool decided;
 
 	if (!entry)
 		return -ENOMEM;
 	/* Back with another boot before anybody said that it is dead. */
-	if ((entry->state == NODE_UNDECIDED || entry->returning) && entry->boot_id != boot_id)
+	decided = (entry->state == NODE_UNDECIDED || entry->returning) && entry->boot_id != boot_id;
+	if (decided)
 		lone_marks_lost(world, node);
 	entry->returning = (entry->returning || entry->state == NODE_UNDECIDED) && entry->boot_id == boot_id;
 	entry->boot_id = boot_id;
@@ -300,6 +302,11 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 		if (!world_log_reap(world, log))
 			world_log_assign_roles(world, log);
 	}
+	/* Its daemon may go again before its READY: nobody else would say that nobody is waited for any more.
+	 */
+	if (decided)
+		TAILQ_FOREACH (log, &world->logs, entry)
+			world_log_assign_roles(world, log);
 	return 0;
 }
 

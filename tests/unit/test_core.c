@@ -3031,6 +3031,42 @@ static void test_unspoken_node_holds_nothing(void **state)
 	cluster_free(cluster);
 }
 
+/* Another boot of the node that was undecided is back, and its daemon goes again at once: nobody is waited
+ * for any more. The free role is given, and a new member of a core log commits. */
+static void test_another_boot_goes_again(void **state)
+{
+	(void)state;
+	for (unsigned disk = 0; disk < 2; disk++) {
+		struct small_cluster *cluster = cluster_unfenced_new(3);
+		uint32_t flush;
+
+		if (disk) {
+			activate(cluster, 1, 100, DISK_LOG);
+			activate(cluster, 2, 200, DISK_LOG);
+		}
+		small_leave(cluster, 3, true);
+		small_settle(cluster);
+		if (disk) {
+			small_leave(cluster, 1, true);
+			small_settle(cluster);
+			small_control(cluster, 2, CONTROL_CONFIRM_DEAD, 1, NULL);
+		} else {
+			activate(cluster, 2, 200, CORE_LOG " nosync");
+		}
+		small_region(cluster, 2, ULOG_MARK_REGION, 200, 5);
+		flush = small_request(cluster, 2, ULOG_FLUSH, 200, NULL, 0);
+		assert_waits(cluster, 2, flush);
+		cluster->hold = true;
+		small_join(cluster, 3, 31);
+		small_deliver(cluster, disk ? 2 : 3);
+		small_leave(cluster, 3, false);
+		cluster->hold = false;
+		small_settle(cluster);
+		assert_answered(cluster, 2, flush);
+		cluster_free(cluster);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -3134,6 +3170,7 @@ int main(void)
 	    cmocka_unit_test(test_refused_node_was_cut_off),
 	    cmocka_unit_test(test_refused_node_is_another_boot),
 	    cmocka_unit_test(test_unspoken_node_holds_nothing),
+	    cmocka_unit_test(test_another_boot_goes_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
