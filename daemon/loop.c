@@ -108,6 +108,7 @@ static void perform(struct loop *loop, const struct effect *effect)
 	case EFFECT_LEGS_CLOSE:
 	case EFFECT_REPAIR:
 	case EFFECT_WAKE: legs_perform(loop->legs, effect); break;
+	case EFFECT_TABLES: device_mapper_ask(loop->mapper); break;
 	case EFFECT_RUN_META:
 	case EFFECT_RUN_BITS:
 	case EFFECT_RUN_DROP: run_state(loop, effect); break;

@@ -216,7 +216,8 @@ enum effect_type {
 	EFFECT_LEGS_CLOSE, /* close every descriptor of legs of this log (hazard A14); nothing is in flight */
 	EFFECT_REPAIR,	   /* copy first leg to all others, O_DIRECT, flush */
 	EFFECT_REPAIR_WAIT, /* run_log.copying: EVENT_REPAIRED (an error) answers when that copy has ended */
-	EFFECT_WAKE, /* read one sector of the live mirror, O_DIRECT, from a helper thread (hazard B1) */
+	EFFECT_WAKE,   /* read one sector of the live mirror, O_DIRECT, from a helper thread (hazard B1) */
+	EFFECT_TABLES, /* ask device-mapper for its tables; EVENT_TABLES answers */
 	EFFECT_FENCE_HOLD,    /* take this node's own persistent lock; EVENT_FENCE_HELD answers */
 	EFFECT_FENCE_RELEASE, /* purge it: nothing is resumed on this node any more */
 	EFFECT_FENCE_WATCH,   /* find out when that node (that boot) is dead; EVENT_NODE_DEAD answers */

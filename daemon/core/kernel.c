@@ -849,6 +849,7 @@ static void request_dtr_unknown(struct core *core, const struct ulog_request *re
 	struct remembered_table *table = run_state_unknown(core, request->uuid);
 	bool known = log_here_known(core, request->uuid, request->luid);
 
+	core->unknown_ended_ns = core->now_ns;
 	if (core->join == JOIN_READY && (known || table) && !send_has_room(core))
 		return; /* the kernel asks again */
 	if (table && table->loaded && !table->unloaded)

@@ -476,12 +476,25 @@ void run_state_ended_delivered(struct core *core)
 			core->tables[i].owed = false;
 }
 
+/* A DTR was heard, of a number that is not this one's. It may have been that of a former table, told once
+ * more, and what runs has not ended. */
+static bool end_doubtful(struct core *core, const char *uuid, luid_t luid)
+{
+	const struct remembered_table *table = run_state_unknown(core, uuid);
+
+	return table && table->ended && table->ended != luid;
+}
+
 /* What the cluster takes for a table here is none: device-mapper has none, or that has ended since. */
 static void table_disown(struct core *core, const struct world_log *world, luid_t luid)
 {
 	const struct log *log = log_find(core, world->uuid);
 
-	if (core->tables_known && !(log && instance_find(log, luid)) && !table_remembered(core, world->uuid))
+	if (!core->tables_known || (log && instance_find(log, luid)) || table_remembered(core, world->uuid))
+		return;
+	if (end_doubtful(core, world->uuid, luid))
+		effect_add(core, EFFECT_TABLES);
+	else
 		send_destroyed(core, world->uuid, luid);
 }
 
@@ -554,6 +567,11 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 {
 	struct log *log;
 
+	/* It may still have what has ended: of a table without an instance nobody could tell. */
+	if (asked_ns < core->unknown_ended_ns) {
+		effect_add(core, EFFECT_TABLES);
+		return;
+	}
 	tables_remember(core, tables, count, asked_ns);
 	tables_wake(core, tables, count, asked_ns);
 	if (core->join == JOIN_READY)

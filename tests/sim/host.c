@@ -655,6 +655,7 @@ static void perform(struct sim *sim, unsigned number, const struct effect *effec
 	case EFFECT_LEGS_CLOSE:
 	case EFFECT_REPAIR: disk_perform(sim, number, effect); break;
 	case EFFECT_WAKE: perform_wake(sim, number, effect); break;
+	case EFFECT_TABLES: post_tables(sim, number); break;
 	case EFFECT_FENCE_HOLD:
 		node->lock_boot = node->boot_id;
 		host_post(sim, number, host_input(EVENT_FENCE_HELD), NULL, sim_latency(sim, 5 * MS));

@@ -181,6 +181,13 @@ static void carry_out(struct small_cluster *cluster, node_id_t node, const struc
 			self->legs_open = false;
 			break;
 		case EFFECT_WAKE: self->wakes++; break;
+		case EFFECT_TABLES:
+			answer->event = (struct event){.type = EVENT_TABLES,
+						       .tables = {.tables = self->tables,
+								  .count = self->table_count,
+								  .asked_ns = cluster->now_ns}};
+			count++;
+			break;
 		case EFFECT_FENCE_HOLD:
 			answer->event.type = EVENT_FENCE_HELD;
 			count += cluster->locks;

@@ -49,8 +49,10 @@ struct small_node {
 	struct event slow_end;
 	bool flush_slow; /* a flush of the legs, of a former daemon too, until small_flush_end() */
 	struct event flush_end;
-	node_id_t watches; /* whose lock it asked for last (FENCING_DLM) */
-	bool legs_slow;	   /* what the live table is is told by small_legs_opened() */
+	node_id_t watches;	    /* whose lock it asked for last (FENCING_DLM) */
+	const struct table *tables; /* what device-mapper says when it is asked */
+	size_t table_count;
+	bool legs_slow; /* what the live table is is told by small_legs_opened() */
 	struct event legs_opened;
 	struct small_reply replies[SMALL_REPLIES_MAX];
 	unsigned reply_count;

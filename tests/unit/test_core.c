@@ -3067,6 +3067,85 @@ static void test_another_boot_goes_again(void **state)
 	}
 }
 
+/* Node 1, which marked region 5, is without memory of its tables, and not ready; at the time returned
+ * device-mapper is asked for them. */
+static struct small_cluster *joiner_without_memory(luid_t luid, uint64_t *ret_asked_ns)
+{
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_NONE;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	if (luid != 100)
+		reload(cluster, 1, 100, luid);
+	small_advance(cluster, 1000000000);
+	small_region(cluster, 1, ULOG_MARK_REGION, luid, 5);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, luid, NULL, 0));
+	small_leave(cluster, 1, false);
+	cluster->memory_lost = cluster->hold = true;
+	small_join(cluster, 1, 10);
+	*ret_asked_ns = cluster->now_ns;
+	small_advance(cluster, 1000000);
+	return cluster;
+}
+
+/* The DTR of a table of which this daemon knows nothing comes before the list of device-mapper that still has
+ * it: it has ended. */
+static void test_list_older_than_the_end(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+
+	(void)state;
+	for (unsigned ready = 0; ready < 2; ready++) {
+		uint64_t asked_ns;
+		struct small_cluster *cluster = joiner_without_memory(100, &asked_ns);
+
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+		if (!ready)
+			small_tables_of(cluster, 1, &table, 1, asked_ns);
+		cluster->hold = false;
+		small_settle(cluster);
+		if (ready)
+			small_tables_of(cluster, 1, &table, 1, asked_ns);
+		small_advance(cluster, 60000000000);
+		assert_int_equal(member_count_of(cluster, 2), 1);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
+/* The kernel asks once more for the DTR of a former table, which this daemon does not know: the one that runs
+ * is known to the cluster by another number, and has not ended. */
+static void test_end_of_the_former_is_told_again(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+
+	(void)state;
+	for (unsigned story = 0; story < 8; story++) {
+		bool listed = story & 1, ready = story & 2, runs = !(story & 4);
+		uint64_t asked_ns;
+		struct small_cluster *cluster = joiner_without_memory(101, &asked_ns);
+
+		cluster->nodes[1].tables = &table;
+		cluster->nodes[1].table_count = runs;
+		if (listed)
+			small_tables_of(cluster, 1, &table, 1, asked_ns);
+		cluster->hold = !ready;
+		small_settle(cluster);
+		small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+		cluster->hold = false;
+		small_settle(cluster);
+		if (!listed)
+			small_tables_of(cluster, 1, &table, 1, asked_ns);
+		small_advance(cluster, 60000000000);
+		if (runs || !listed || !ready)
+			assert_int_equal(member_count_of(cluster, 2), 1 + runs);
+		assert_int_equal(cluster->nodes[2].repairs > 0, member_count_of(cluster, 2) == 1);
+		cluster_free(cluster);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -3171,6 +3250,8 @@ int main(void)
 	    cmocka_unit_test(test_refused_node_is_another_boot),
 	    cmocka_unit_test(test_unspoken_node_holds_nothing),
 	    cmocka_unit_test(test_another_boot_goes_again),
+	    cmocka_unit_test(test_list_older_than_the_end),
+	    cmocka_unit_test(test_end_of_the_former_is_told_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
