@@ -290,6 +290,30 @@ static void member_enter(struct core *core, const struct member *member)
 	world_node_joins(&core->world, member->node, hello->boot_id, hello->next_incarnation);
 }
 
+static void suspects_of_ring_note(struct core *core, const struct record_hello *hello)
+{
+	for (uint32_t i = 0; i < hello->ring_node_count; i++) {
+		node_id_t node = hello->ring_nodes[i];
+		const struct world_node *known = world_node_find(&core->world, node);
+
+		if (node != NODE_NONE && !view_has(core, node) && (!known || known->state == NODE_GONE))
+			world_node_suspected(&core->world, node);
+	}
+}
+
+/* It was active until now, and the state that has seen more epochs was not: it may have been begun anew
+ * without that one, which holds no lock, and so has no table. What it knew is lost, but for what it speaks,
+ * and may be of nodes that the state knows nothing of: all is waited for as where founders begin. */
+static void loser_suspected(struct core *core, const struct member *loser, const struct record_hello *best)
+{
+	struct world_node *node = world_node_find(&core->world, loser->node);
+
+	if (!node || !loser->hello.ready || !loser->hello.was_active || best->was_active)
+		return;
+	node->suspect = true;
+	suspects_of_ring_note(core, &loser->hello);
+}
+
 static void settle_as_winner(struct core *core, const struct record_hello *best)
 {
 	node_id_t donor = NODE_NONE;
@@ -306,6 +330,7 @@ static void settle_as_winner(struct core *core, const struct record_hello *best)
 		}
 		joins = true;
 		member_enter(core, member);
+		loser_suspected(core, member, best);
 	}
 	core->epoch = best->epoch;
 	view_activate(core);
@@ -333,10 +358,7 @@ static void suspects_note(struct core *core)
 
 		if (node)
 			node->suspect = true;
-
-		for (uint32_t j = 0; j < hello->ring_node_count; j++)
-			if (hello->ring_nodes[j] != NODE_NONE && !view_has(core, hello->ring_nodes[j]))
-				world_node_suspected(&core->world, hello->ring_nodes[j]);
+		suspects_of_ring_note(core, hello);
 	}
 }
 

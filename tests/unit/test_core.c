@@ -3146,6 +3146,49 @@ static void test_end_of_the_former_is_told_again(void **state)
 	}
 }
 
+/* Node 1, which has no table, was cut off, and all others began anew meanwhile: its state has seen more
+ * epochs, and knows nothing of node 4, which is undecided where that state loses. Nobody copies what node 4
+ * has marked. */
+static void test_who_began_anew_loses(void **state)
+{
+	(void)state;
+	for (unsigned disk = 0; disk < 2; disk++) {
+		const char *arguments = disk ? DISK_LOG : CORE_LOG " nosync";
+		struct small_cluster *cluster = cluster_unfenced_new(2);
+		struct small_node *nodes = cluster->nodes;
+
+		activate(cluster, 2, 200, arguments);
+		recover_all(cluster, 2, 200);
+		for (unsigned i = 0; i < 8; i++)
+			small_quorum(cluster, i % 2);
+		small_leave(cluster, 2, true);
+		small_settle(cluster);
+		small_quorum_of(cluster, 1, false);
+		small_leave(cluster, 1, true);
+		for (node_id_t node = 3; node <= 4; node++) {
+			small_join(cluster, node, node * 10);
+			small_settle(cluster);
+		}
+		for (node_id_t node = 3; node <= 4; node++)
+			activate(cluster, node, node * 100, arguments);
+		recover_all(cluster, 3, 300);
+		small_region(cluster, 4, ULOG_MARK_REGION, 400, 5);
+		assert_answered(cluster, 4, small_request(cluster, 4, ULOG_FLUSH, 400, NULL, 0));
+		small_leave(cluster, 4, true);
+		small_settle(cluster);
+		small_back(cluster, 1);
+		small_settle(cluster);
+		small_control(cluster, 3, CONTROL_CONFIRM_DEAD, 2, NULL);
+		small_advance(cluster, 60000000000);
+		assert_int_equal(nodes[3].repairs, 0);
+		small_control(cluster, 3, CONTROL_CONFIRM_DEAD, 4, NULL);
+		small_advance(cluster, 60000000000);
+		assert_true(nodes[3].repairs > 0);
+		assert_int_equal(count_of(cluster, 3, 300), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -3251,6 +3294,7 @@ int main(void)
 	    cmocka_unit_test(test_unspoken_node_holds_nothing),
 	    cmocka_unit_test(test_another_boot_goes_again),
 	    cmocka_unit_test(test_list_older_than_the_end),
+	    cmocka_unit_test(test_who_began_anew_loses),
 	    cmocka_unit_test(test_end_of_the_former_is_told_again),
 	};
 
