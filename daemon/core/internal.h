@@ -271,7 +271,10 @@ struct remembered_table {
 	bool loaded;  /* and one that is only loaded is as unknown, which goes before it */
 	luid_t unloaded; /* the DTR of that one */
 	luid_t ended;	 /* its DTR, the next copy of which is answered; LUID_UNKNOWN if that did not come */
+	bool another;	 /* it was not the one that runs, or may not have been */
 	bool owed;	 /* its end is not in the order yet */
+	bool suspended;	 /* device-mapper had it so, and no RESUME was heard since */
+	luid_t suspends; /* the last that was heard to suspend, and not to be resumed */
 };
 
 struct core {
@@ -531,6 +534,10 @@ struct remembered_table *run_state_unknown(struct core *core, const char *uuid);
 void run_state_introduced(struct core *core, const char *uuid);
 /* The same when one that is only loaded is as unknown, or came back since, and was not dropped yet. */
 struct remembered_table *run_state_loaded(struct core *core, const char *uuid);
+/* What runs beside `luid`, which goes without a suspend; NULL: it may be the one that ran. */
+struct remembered_table *run_state_beside(struct core *core, const char *uuid, luid_t luid);
+void run_state_suspends(struct core *core, const char *uuid, luid_t luid);
+void run_state_resumes(struct core *core, const char *uuid, luid_t luid);
 /* A new table has that number. */
 void run_state_number_used(struct core *core, const char *uuid, luid_t luid);
 void run_state_ended_delivered(struct core *core); /* a frame of this node */

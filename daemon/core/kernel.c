@@ -263,7 +263,7 @@ static void resume_send(struct core *core, struct log *log, struct instance *ins
 	shape_of(&instance->constructor, &shape);
 	/* The table that ran before never asked this daemon anything: what its reconnect would have said is
 	 * said for it. It is gone when the next one's RESUME is heard (run_state_disown_others()). */
-	if (first && unknown && !unknown->ended &&
+	if (first && unknown && (!unknown->ended || unknown->another) &&
 	    !resume_record(core, log->uuid, LUID_UNKNOWN, &shape, true))
 		return;
 	/* Or this one would be as old, and tainted, as the one whose number it was given. */
@@ -527,8 +527,10 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 		reconnect_close(core, log, instance, 1);
 		return;
 	}
-	if (!reconnect)
+	if (!reconnect) {
+		run_state_resumes(core, log->uuid, instance->luid);
 		reconnected_replaced(core, log, instance);
+	}
 	if (instance->state != INSTANCE_RESUMING)
 		resume_begin(core, log, instance);
 	kernel_wait(core, log, request, 0);
@@ -706,6 +708,22 @@ static void resume_proven(struct core *core, struct log *log, struct instance *i
 	}
 }
 
+static bool log_another_runs(const struct log *log, const struct instance *instance)
+{
+	const struct instance *it;
+
+	TAILQ_FOREACH (it, &log->instances, entry)
+		if (it != instance && !it->outrun && (instance_live(it) || it->state == INSTANCE_RESUMING))
+			return true;
+	return false;
+}
+
+/* Its reconnect was answered, or will be, while another was taken for the one that runs. */
+static bool came_back(const struct instance *instance)
+{
+	return instance->state == INSTANCE_CONSTRUCTED && instance->tainted && !instance->replaced_until_ns;
+}
+
 /* Of two tables that reconnected one was the former, which dm_swap_table() ends: the other one runs. */
 static void outrun_resume(struct core *core, struct log *log)
 {
@@ -714,7 +732,7 @@ static void outrun_resume(struct core *core, struct log *log)
 	if (log_resumed_instance(log))
 		return;
 	TAILQ_FOREACH (instance, &log->instances, entry)
-		if (instance->outrun) {
+		if (instance->outrun || (came_back(instance) && !log_another_runs(log, instance))) {
 			resume_begin(core, log, instance);
 			return;
 		}
@@ -742,13 +760,15 @@ static void unknown_tell(struct core *core, const struct log *log)
 }
 
 /* The kernel suspends what runs before it drops it. One that came back unknown and goes without that was only
- * loaded, if there was such a one: the one that runs has not said a word yet. */
+ * loaded, or a former one: the one that runs has not said a word yet, or was taken for the former. */
 static void request_dtr(struct core *core, struct log *log, struct instance *instance,
 			const struct ulog_request *request)
 {
 	struct remembered_table *table = run_state_loaded(core, log->uuid);
 	bool ran = instance->state == INSTANCE_SUSPENDING || instance->state == INSTANCE_SUSPENDED;
 
+	if (!table && !log_another_runs(log, instance))
+		table = run_state_beside(core, log->uuid, instance->luid);
 	table = instance->tainted && !ran ? table : NULL;
 	if (table && (instance->known || instance->resume_sent))
 		unknown_tell(core, log);
@@ -826,9 +846,11 @@ static bool ended_tell(struct core *core, const char *uuid, luid_t luid, bool ot
 }
 
 /* Was it one of two that nobody knows? Which of them ran cannot be told, nor what the other does. */
-static bool ended_beside_another(const struct remembered_table *table)
+static bool ended_beside_another(struct core *core, struct remembered_table *table, luid_t luid)
 {
-	return table->unloaded && table->unloaded == table->ended;
+	if (table->loaded && !table->unloaded)
+		table->unloaded = luid;
+	return table->unloaded == luid || run_state_beside(core, table->uuid, luid);
 }
 
 void kernel_ended_tell(struct core *core)
@@ -837,8 +859,7 @@ void kernel_ended_tell(struct core *core)
 		struct remembered_table *table = &core->tables[i];
 
 		if (table->owed && !send_waits(core, RECORD_DESTROYED, table->uuid))
-			table->owed =
-			    ended_tell(core, table->uuid, table->ended, ended_beside_another(table));
+			table->owed = ended_tell(core, table->uuid, table->ended, table->another);
 	}
 }
 
@@ -847,19 +868,18 @@ void kernel_ended_tell(struct core *core)
 static void request_dtr_unknown(struct core *core, const struct ulog_request *request)
 {
 	struct remembered_table *table = run_state_unknown(core, request->uuid);
-	bool known = log_here_known(core, request->uuid, request->luid);
+	bool known = log_here_known(core, request->uuid, request->luid), another;
 
 	core->unknown_ended_ns = core->now_ns;
 	if (core->join == JOIN_READY && (known || table) && !send_has_room(core))
 		return; /* the kernel asks again */
-	if (table && table->loaded && !table->unloaded)
-		table->unloaded = request->luid;
+	another = table && ended_beside_another(core, table, request->luid);
 	if (known)
 		ended_tell(core, request->uuid, request->luid, false);
 	else if (table && table->ended != request->luid) {
 		table->ended = request->luid;
-		table->here = ended_beside_another(table);
-		table->owed = ended_tell(core, request->uuid, request->luid, ended_beside_another(table));
+		table->here = table->another = another;
+		table->owed = ended_tell(core, request->uuid, request->luid, another);
 		if (table->owed && core->join == JOIN_READY)
 			return;
 	}
@@ -875,7 +895,11 @@ void kernel_request(struct core *core, const struct ulog_request *request)
 		request_ctr(core, request);
 		return;
 	}
+	if (request->type == ULOG_PRESUSPEND || request->type == ULOG_POSTSUSPEND)
+		run_state_suspends(core, request->uuid, request->luid);
 	if (!instance) {
+		if (request->type == ULOG_RESUME)
+			run_state_resumes(core, request->uuid, request->luid);
 		if (request->type == ULOG_DTR)
 			request_dtr_unknown(core, request);
 		else

@@ -403,7 +403,16 @@ static void table_keep(struct core *core, const struct remembered_table *former)
 		return;
 	core->tables[core->table_count] = *former;
 	core->tables[core->table_count].here = core->tables[core->table_count].unknown = false;
+	core->tables[core->table_count].another = former->another && table_remembered(core, former->uuid);
 	core->tables[core->table_count++].owed = true;
+}
+
+static luid_t table_suspends(const struct remembered_table *tables, size_t count, const char *uuid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (tables[i].suspends && !strcmp(tables[i].uuid, uuid))
+			return tables[i].suspends;
+	return LUID_UNKNOWN;
 }
 
 /* One that is only loaded is no table that ran: it has told nobody anything that lasts. */
@@ -424,6 +433,8 @@ static void tables_remember(struct core *core, const struct table *tables, size_
 		table->here = true;
 		table->unknown = table_is_unknown(core, tables, count, i, asked_ns);
 		table->loaded = loaded_is_unknown(core, tables, count, table->uuid);
+		table->suspended = tables[i].suspended;
+		table->suspends = table_suspends(former, former_count, table->uuid);
 		core->table_count++;
 	}
 	for (size_t i = 0; i < former_count && core->tables_known; i++)
@@ -448,6 +459,56 @@ struct remembered_table *run_state_loaded(struct core *core, const char *uuid)
 	return NULL;
 }
 
+/* The kernel suspends what runs before it drops it. That is heard, or was so when device-mapper was asked, or
+ * that is asked again: one that goes without is a former table, whose end comes late, or was only loaded. */
+struct remembered_table *run_state_beside(struct core *core, const char *uuid, luid_t luid)
+{
+	for (size_t i = 0; i < core->table_count; i++)
+		if (core->tables[i].here && !core->tables[i].suspended && core->tables[i].suspends != luid &&
+		    !strcmp(core->tables[i].uuid, uuid))
+			return &core->tables[i];
+	return NULL;
+}
+
+/* Heard before device-mapper's first answer, which may be older. */
+static void table_suspends_early(struct core *core, const char *uuid, luid_t luid)
+{
+	struct remembered_table *tables =
+	    realloc(core->tables, (core->table_count + 1) * sizeof(*core->tables));
+
+	if (!tables)
+		return;
+	core->tables = tables;
+	tables[core->table_count] = (struct remembered_table){.suspends = luid};
+	strncpy(tables[core->table_count++].uuid, uuid, LOG_UUID_BYTES - 1);
+}
+
+void run_state_suspends(struct core *core, const char *uuid, luid_t luid)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < core->table_count; i++) {
+		if (strcmp(core->tables[i].uuid, uuid))
+			continue;
+		core->tables[i].suspends = luid;
+		found = true;
+	}
+	if (!found && !core->tables_known)
+		table_suspends_early(core, uuid, luid);
+}
+
+void run_state_resumes(struct core *core, const char *uuid, luid_t luid)
+{
+	for (size_t i = 0; i < core->table_count; i++) {
+		struct remembered_table *table = &core->tables[i];
+
+		if (strcmp(table->uuid, uuid))
+			continue;
+		table->suspended = false;
+		table->suspends = table->suspends == luid ? LUID_UNKNOWN : table->suspends;
+	}
+}
+
 void run_state_introduced(struct core *core, const char *uuid)
 {
 	struct remembered_table *table = run_state_unknown(core, uuid);
@@ -465,7 +526,7 @@ void run_state_number_used(struct core *core, const char *uuid, luid_t luid)
 		if (table->ended != luid || strcmp(table->uuid, uuid))
 			continue;
 		table->ended = LUID_UNKNOWN;
-		table->unknown = false;
+		table->unknown = table->unknown && table->another;
 	}
 }
 

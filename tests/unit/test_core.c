@@ -1473,6 +1473,7 @@ static void test_unknown_table_is_removed(void **state)
 
 	(void)state;
 	cluster->nodes[2].legs_broken = true;
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
 	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
 	assert_int_equal(count_of(cluster, 2, 200), 0);
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
@@ -1503,6 +1504,7 @@ static void test_one_of_two_unknown_tables_is_removed(void **state)
 	cluster->nodes[2].legs_broken = false;
 	small_advance(cluster, 60000000000);
 	assert_int_equal(count_of(cluster, 2, 200), 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 101, NULL, 0);
 	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
 	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
 	small_advance(cluster, 60000000000);
@@ -1553,6 +1555,7 @@ static void test_unknown_table_is_removed_unheard(void **state)
 			small_lost(cluster, 1);
 		else
 			small_quorum(cluster, false);
+		small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
 		small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
 		small_lost(cluster, 1);
 		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
@@ -1601,6 +1604,8 @@ static void test_unknown_table_of_a_former_member(void **state)
 		small_advance(cluster, 60000000000);
 		if (end < 2 || end > 3) {
 			assert_int_equal(count_of(cluster, 2, 200), 0);
+			if (end < 2)
+				small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
 			if (end == 1)
 				activate(cluster, 1, 101, DISK_LOG);
 			else if (end > 3)
@@ -1658,6 +1663,8 @@ static void test_unknown_table_of_a_member_ready_before(void **state)
 
 		founders_go_on(cluster);
 		assert_int_equal(count_of(cluster, 2, 200), 0);
+		if (end < 2)
+			small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
 		if (end == 1)
 			activate(cluster, 1, 101, DISK_LOG);
 		if (end < 2)
@@ -1682,6 +1689,8 @@ static void test_no_table_of_a_member_ready_before(void **state)
 			    founders_without_memory(&table, listed, listed ? 0 : delivered);
 
 			small_deliver(cluster, listed ? delivered : 0);
+			if (listed)
+				small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
 			if (listed)
 				small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
 			founders_go_on(cluster);
@@ -1710,6 +1719,107 @@ static struct small_cluster *member_without_memory(const struct table *tables, s
 	return cluster;
 }
 
+/* Node 1 has replaced table 100 by 101, whose write is in flight, when its daemon dies and the run directory
+ * is lost. Table 101 says no word (its kernel waits for an answer that the dead one owes), and the DTR of
+ * table 100 waits for one too: the kernel asks again after 15 s. */
+static struct small_cluster *former_table_without_memory(bool suspends)
+{
+	static const struct table live = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+	uint64_t asked_ns;
+
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_NONE;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1));
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	small_region(cluster, 1, ULOG_MARK_REGION, 101, 7);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 101, NULL, 0));
+	small_leave(cluster, 1, false);
+	cluster->memory_lost = true;
+	small_join(cluster, 1, 10);
+	cluster->memory_lost = false;
+	asked_ns = cluster->now_ns;
+	small_advance(cluster, 1000000);
+	if (suspends)
+		small_request(cluster, 1, ULOG_POSTSUSPEND, 101, NULL, 0);
+	small_tables_of(cluster, 1, &live, 1, asked_ns);
+	return cluster;
+}
+
+/* The end of the former table is not that of the one that runs, whose write is in flight still. That one
+ * suspends before it ends, which may be heard before device-mapper's answer. */
+static void test_end_of_a_former_table(void **state)
+{
+	(void)state;
+	for (unsigned story = 0; story < 5; story++) {
+		struct small_cluster *cluster = former_table_without_memory(story == 4);
+
+		small_advance(cluster, 60000000000);
+		if (story)
+			small_lost(cluster, 1);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+		/* The kernel gives its number to another, which is only loaded. */
+		if (story == 2)
+			small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG) - 1);
+		if (story)
+			small_back(cluster, 1);
+		small_settle(cluster);
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		if (story == 3) {
+			small_no_tables(cluster, 1);
+		} else {
+			if (story < 4)
+				small_request(cluster, 1, ULOG_POSTSUSPEND, 101, NULL, 0);
+			if (story == 2)
+				assert_answered(cluster, 1,
+						small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+			assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
+		}
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
+/* Nor when the former table came back before it ended, and was taken for the one that runs. That one says no
+ * word, or came back behind the other (for `dmsetup status`), which was taken for it. */
+static void test_former_table_comes_back_and_ends(void **state)
+{
+	(void)state;
+	for (unsigned back = 0; back < 2; back++) {
+		struct small_cluster *cluster = former_table_without_memory(false);
+
+		small_settle(cluster);
+		small_advance(cluster, 3000000000);
+		assert_answered(cluster, 1,
+				small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+		if (back) {
+			assert_answered(cluster, 1,
+					small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG)));
+			assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+		}
+		small_advance(cluster, 10000000000);
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), 0);
+		small_request(cluster, 1, ULOG_POSTSUSPEND, 101, NULL, 0);
+		small_advance(cluster, 10000000000);
+		small_request(cluster, 1, ULOG_DTR, 101, NULL, 0);
+		small_advance(cluster, 20000000000);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 101, NULL, 0));
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
+}
+
 /* Beside the table that runs another is loaded, which is as unknown: the first that ends may be that one. */
 static void test_end_of_an_unknown_loaded_table(void **state)
 {
@@ -1730,6 +1840,7 @@ static void test_end_of_an_unknown_loaded_table(void **state)
 			small_back(cluster, 1);
 		founders_go_on(cluster);
 		assert_int_equal(count_of(cluster, 2, 200), 0);
+		small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
 		small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
 		small_advance(cluster, 60000000000);
 		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
@@ -1762,6 +1873,7 @@ static void test_loaded_table_comes_back_for_an_unknown_one(void **state)
 			assert_int_equal(count_of(cluster, 2, 200), 0);
 			activate(cluster, 1, 102, DISK_LOG);
 		}
+		small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
 		small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
 		small_advance(cluster, 60000000000);
 		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
@@ -1819,6 +1931,7 @@ static void test_number_of_an_ended_table_is_used_again(void **state)
 		uint32_t resume;
 
 		small_lost(cluster, 1);
+		small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
 		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
 		assert_answered(cluster, 1,
 				small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG) - 1));
@@ -3248,6 +3361,8 @@ int main(void)
 	    cmocka_unit_test(test_unknown_table_of_a_former_member),
 	    cmocka_unit_test(test_unknown_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_no_table_of_a_member_ready_before),
+	    cmocka_unit_test(test_end_of_a_former_table),
+	    cmocka_unit_test(test_former_table_comes_back_and_ends),
 	    cmocka_unit_test(test_end_of_an_unknown_loaded_table),
 	    cmocka_unit_test(test_loaded_table_comes_back_for_an_unknown_one),
 	    cmocka_unit_test(test_known_table_went_beside_a_loaded_one),
