@@ -511,7 +511,9 @@ static void reconnected_replaced(struct core *core, struct log *log, const struc
 static void request_resume(struct core *core, struct log *log, struct instance *instance,
 			   const struct ulog_request *request)
 {
-	bool reconnect = core->now_ns <= instance->reconnect_until_ns;
+	/* That of a table without memory waits, and is sent again after 15 s. */
+	bool again = instance->state == INSTANCE_RESUMING && instance->tainted && instance->reconnects_open;
+	bool reconnect = again || core->now_ns <= instance->reconnect_until_ns;
 
 	instance->switched_ns = reconnect ? instance->switched_ns : core->now_ns;
 	if (instance->state == INSTANCE_RESUMED) {

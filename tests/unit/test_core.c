@@ -1820,6 +1820,33 @@ static void test_former_table_comes_back_and_ends(void **state)
 	}
 }
 
+/* The RESUME of a former table's reconnect waits for quorum, and the kernel sends it again: that is no
+ * resume. The table that runs comes back while this node has no part in the cluster: its CTR waits until
+ * then, or the RESUME behind it would fail, and its kernel write unmarked (hazard A2). */
+static void test_resume_of_a_reconnect_is_sent_again(void **state)
+{
+	struct small_cluster *cluster = former_table_without_memory(false);
+	uint32_t ctr;
+
+	(void)state;
+	small_settle(cluster);
+	small_quorum(cluster, false);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	small_lost(cluster, 1);
+	ctr = small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG));
+	small_advance(cluster, 15000000000);
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	small_advance(cluster, 31000000000);
+	assert_waits(cluster, 1, ctr);
+	small_quorum(cluster, true);
+	small_back(cluster, 1);
+	small_settle(cluster);
+	assert_answered(cluster, 1, ctr);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	cluster_free(cluster);
+}
+
 /* Beside the table that runs another is loaded, which is as unknown: the first that ends may be that one. */
 static void test_end_of_an_unknown_loaded_table(void **state)
 {
@@ -3363,6 +3390,7 @@ int main(void)
 	    cmocka_unit_test(test_no_table_of_a_member_ready_before),
 	    cmocka_unit_test(test_end_of_a_former_table),
 	    cmocka_unit_test(test_former_table_comes_back_and_ends),
+	    cmocka_unit_test(test_resume_of_a_reconnect_is_sent_again),
 	    cmocka_unit_test(test_end_of_an_unknown_loaded_table),
 	    cmocka_unit_test(test_loaded_table_comes_back_for_an_unknown_one),
 	    cmocka_unit_test(test_known_table_went_beside_a_loaded_one),
