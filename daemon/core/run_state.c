@@ -450,6 +450,16 @@ struct remembered_table *run_state_unknown(struct core *core, const char *uuid)
 	return NULL;
 }
 
+/* A table of this boot runs that is not remembered: the memory was lost. The daemon that found it so may not
+ * have lived to say so, and this one has found the directory that it began. */
+bool run_state_any_unknown(const struct core *core)
+{
+	for (size_t i = 0; i < core->table_count; i++)
+		if (core->tables[i].unknown)
+			return true;
+	return false;
+}
+
 struct remembered_table *run_state_loaded(struct core *core, const char *uuid)
 {
 	for (size_t i = 0; i < core->table_count; i++)

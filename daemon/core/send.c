@@ -318,7 +318,7 @@ static void put_records(struct core *core, struct bytes_writer *writer)
 
 		record_init(&record);
 		record.type = RECORD_READY;
-		record.flag = core->config.run_state_lost;
+		record.flag = core->config.run_state_lost || run_state_any_unknown(core);
 		record_encode(writer, &record);
 		core->ready_due = false;
 	}

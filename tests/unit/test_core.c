@@ -1847,6 +1847,38 @@ static void test_resume_of_a_reconnect_is_sent_again(void **state)
 	cluster_free(cluster);
 }
 
+/* The first daemon without memory is killed before it has said so, and its successor finds a run directory
+ * that is whole. But a table runs that it does not remember: what that has marked is not to be copied. */
+static void test_loss_of_memory_that_nobody_heard_of(void **state)
+{
+	static const struct table live = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+
+	(void)state;
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_NONE;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	small_leave(cluster, 1, false);
+	cluster->memory_lost = cluster->hold = true;
+	small_join(cluster, 1, 10);
+	small_leave(cluster, 1, false);
+	cluster->memory_lost = false;
+	small_join(cluster, 1, 10);
+	small_tables(cluster, 1, &live, 1);
+	cluster->hold = false;
+	small_settle(cluster);
+	small_advance(cluster, 60000000000);
+	assert_int_equal(cluster->nodes[2].repairs, 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	activate(cluster, 1, 101, DISK_LOG);
+	small_advance(cluster, 60000000000);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	cluster_free(cluster);
+}
+
 /* Beside the table that runs another is loaded, which is as unknown: the first that ends may be that one. */
 static void test_end_of_an_unknown_loaded_table(void **state)
 {
@@ -3391,6 +3423,7 @@ int main(void)
 	    cmocka_unit_test(test_end_of_a_former_table),
 	    cmocka_unit_test(test_former_table_comes_back_and_ends),
 	    cmocka_unit_test(test_resume_of_a_reconnect_is_sent_again),
+	    cmocka_unit_test(test_loss_of_memory_that_nobody_heard_of),
 	    cmocka_unit_test(test_end_of_an_unknown_loaded_table),
 	    cmocka_unit_test(test_loaded_table_comes_back_for_an_unknown_one),
 	    cmocka_unit_test(test_known_table_went_beside_a_loaded_one),
