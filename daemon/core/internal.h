@@ -339,7 +339,7 @@ struct core {
 	bool known_due; /* a member of some log waits to hear that this node knows of it */
 	bool repair_paused;
 	uint64_t repair_rate;
-	uint64_t unknown_ended_ns; /* the DTR of a table without an instance was heard last; 0: none was */
+	uint64_t ended_ns;		 /* a DTR was heard last; 0: none was */
 	struct remembered_table *tables; /* live ones, when device-mapper was last asked */
 	size_t table_count;
 	bool tables_known;

@@ -638,8 +638,9 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 {
 	struct log *log;
 
-	/* It may still have what has ended: of a table without an instance nobody could tell. */
-	if (asked_ns < core->unknown_ended_ns) {
+	/* It may still have what has ended: of a table without an instance nobody could tell, nor that one
+	 * without an instance any more was ever remembered. */
+	if (asked_ns < core->ended_ns) {
 		effect_add(core, EFFECT_TABLES);
 		return;
 	}

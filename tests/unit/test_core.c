@@ -3287,6 +3287,36 @@ static void test_list_older_than_the_end(void **state)
 	}
 }
 
+/* The same of a table that this daemon remembered, and whose end it has heard: what it knows of no table any
+ * more it has not forgotten. Its memory was not lost, and nobody waits for a reload. */
+static void test_list_older_than_the_end_of_a_known_table(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+	uint64_t asked_ns;
+
+	(void)state;
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_NONE;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	cluster->hold = true;
+	small_restart(cluster, 1);
+	asked_ns = cluster->now_ns;
+	small_advance(cluster, 1000000);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+	small_tables_of(cluster, 1, &table, 1, asked_ns);
+	cluster->hold = false;
+	small_settle(cluster);
+	small_advance(cluster, 60000000000);
+	assert_int_equal(member_count_of(cluster, 2), 1);
+	assert_int_equal(cluster->nodes[2].repairs, 0);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	cluster_free(cluster);
+}
+
 /* The kernel asks once more for the DTR of a former table, which this daemon does not know: the one that runs
  * is known to the cluster by another number, and has not ended. */
 static void test_end_of_the_former_is_told_again(void **state)
@@ -3470,6 +3500,7 @@ int main(void)
 	    cmocka_unit_test(test_unspoken_node_holds_nothing),
 	    cmocka_unit_test(test_another_boot_goes_again),
 	    cmocka_unit_test(test_list_older_than_the_end),
+	    cmocka_unit_test(test_list_older_than_the_end_of_a_known_table),
 	    cmocka_unit_test(test_who_began_anew_loses),
 	    cmocka_unit_test(test_end_of_the_former_is_told_again),
 	};
