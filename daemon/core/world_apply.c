@@ -313,13 +313,16 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 void world_node_refused(struct world *world, node_id_t node, uint64_t boot_id)
 {
 	struct world_node *entry = world_node_find(world, node);
+	bool suspect = entry && entry->suspect;
 
-	/* The former boot of this node is proven dead (hazard A10). */
+	/* The former boot of this node is proven dead (hazard A10). Of what the kernel of this one may hold
+	 * that says nothing. */
 	if (entry && entry->boot_id && entry->boot_id != boot_id)
 		world_node_dead(world, node, entry->boot_id);
 	entry = world_node_get(world, node);
 	if (!entry)
 		return;
+	entry->suspect = suspect;
 	node_unspoken(world, entry);
 	entry->boot_id = boot_id;
 	entry->incarnation = 0;
