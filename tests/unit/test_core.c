@@ -3317,6 +3317,30 @@ static void test_list_older_than_the_end_of_a_known_table(void **state)
 	cluster_free(cluster);
 }
 
+/* Founders wait for node 3, of whose boot they know nothing but what one of them remembers. Another boot is
+ * there, with a daemon of another version: the former member is dead. */
+static void test_refused_node_was_a_member_before(void **state)
+{
+	struct small_cluster *cluster = cluster_unfenced_new(3);
+
+	(void)state;
+	cluster->ring_stays = true;
+	activate(cluster, 3, 300, CORE_LOG);
+	activate(cluster, 1, 100, CORE_LOG);
+	small_leave(cluster, 3, false);
+	small_leave(cluster, 2, false);
+	small_restart(cluster, 1);
+	small_settle(cluster);
+	small_join(cluster, 2, 20);
+	small_settle(cluster);
+	assert_int_equal(member_count_of(cluster, 1), 2);
+	small_join_version(cluster, 3, 31, 2);
+	small_control(cluster, 1, CONTROL_CONFIRM_DEAD, 3, NULL);
+	assert_int_equal(member_count_of(cluster, 1), 1);
+	assert_true(work_given(cluster, 1, 100));
+	cluster_free(cluster);
+}
+
 /* The kernel asks once more for the DTR of a former table, which this daemon does not know: the one that runs
  * is known to the cluster by another number, and has not ended. */
 static void test_end_of_the_former_is_told_again(void **state)
@@ -3501,6 +3525,7 @@ int main(void)
 	    cmocka_unit_test(test_another_boot_goes_again),
 	    cmocka_unit_test(test_list_older_than_the_end),
 	    cmocka_unit_test(test_list_older_than_the_end_of_a_known_table),
+	    cmocka_unit_test(test_refused_node_was_a_member_before),
 	    cmocka_unit_test(test_who_began_anew_loses),
 	    cmocka_unit_test(test_end_of_the_former_is_told_again),
 	};
