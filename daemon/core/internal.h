@@ -529,7 +529,7 @@ void run_state_disown_nameless(struct core *core, const struct world_log *world)
 /* A table that ran here is gone. */
 void run_state_ended(struct core *core, const char *uuid);
 void run_state_disown_others(struct core *core, struct log *log, const struct participant *self);
-bool run_state_any_unknown(const struct core *core); /* a table that runs is not known */
+bool run_state_any_unknown(const struct core *core); /* a table that runs, or came back, is not known */
 /* The table of that log which runs here, and is not known; or NULL. */
 struct remembered_table *run_state_unknown(struct core *core, const char *uuid);
 void run_state_introduced(struct core *core, const char *uuid);

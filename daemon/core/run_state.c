@@ -450,12 +450,28 @@ struct remembered_table *run_state_unknown(struct core *core, const char *uuid)
 	return NULL;
 }
 
-/* A table of this boot runs that is not remembered: the memory was lost. The daemon that found it so may not
- * have lived to say so, and this one has found the directory that it began. */
+/* One that reconnects, and is not spoken of: it has yet to be resumed. */
+static bool log_any_unknown(const struct log *log)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->tainted && !instance->known)
+			return true;
+	return false;
+}
+
+/* A table of this boot runs that is not remembered, or comes back: the memory was lost. The daemon that found
+ * it so may not have lived to say so, and this one has found the directory that it began. */
 bool run_state_any_unknown(const struct core *core)
 {
+	const struct log *log;
+
 	for (size_t i = 0; i < core->table_count; i++)
 		if (core->tables[i].unknown)
+			return true;
+	TAILQ_FOREACH (log, &core->logs, entry)
+		if (log_any_unknown(log))
 			return true;
 	return false;
 }

@@ -1848,35 +1848,48 @@ static void test_resume_of_a_reconnect_is_sent_again(void **state)
 }
 
 /* The first daemon without memory is killed before it has said so, and its successor finds a run directory
- * that is whole. But a table runs that it does not remember: what that has marked is not to be copied. */
+ * that is whole. But a table runs that it does not remember, and may come back before it has said anything:
+ * what that has marked is not to be copied. */
 static void test_loss_of_memory_that_nobody_heard_of(void **state)
 {
 	static const struct table live = {.uuid = SMALL_UUID, .live = true};
-	struct small_cluster *cluster = pair_new(DISK_LOG);
 
 	(void)state;
-	cluster->ring_stays = true;
-	cluster->fencing = FENCING_NONE;
-	recover_all(cluster, 1, 100);
-	small_advance(cluster, 1000000000);
-	small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
-	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
-	small_leave(cluster, 1, false);
-	cluster->memory_lost = cluster->hold = true;
-	small_join(cluster, 1, 10);
-	small_leave(cluster, 1, false);
-	cluster->memory_lost = false;
-	small_join(cluster, 1, 10);
-	small_tables(cluster, 1, &live, 1);
-	cluster->hold = false;
-	small_settle(cluster);
-	small_advance(cluster, 60000000000);
-	assert_int_equal(cluster->nodes[2].repairs, 0);
-	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
-	activate(cluster, 1, 101, DISK_LOG);
-	small_advance(cluster, 60000000000);
-	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
-	cluster_free(cluster);
+	for (unsigned story = 1; story < 4; story++) {
+		bool listed = story & 1, back = story & 2;
+		struct small_cluster *cluster = pair_new(DISK_LOG);
+
+		cluster->ring_stays = true;
+		cluster->fencing = FENCING_NONE;
+		recover_all(cluster, 1, 100);
+		small_advance(cluster, 1000000000);
+		small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+		small_leave(cluster, 1, false);
+		cluster->memory_lost = cluster->hold = true;
+		small_join(cluster, 1, 10);
+		small_leave(cluster, 1, false);
+		cluster->memory_lost = false;
+		small_join(cluster, 1, 10);
+		if (listed)
+			small_tables(cluster, 1, &live, 1);
+		if (back)
+			small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG));
+		cluster->hold = false;
+		small_settle(cluster);
+		small_advance(cluster, 1000000000);
+		assert_int_equal(cluster->nodes[2].repairs, 0);
+		if (back)
+			assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+		small_advance(cluster, 60000000000);
+		assert_int_equal(cluster->nodes[2].repairs, 0);
+		small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+		activate(cluster, 1, 101, DISK_LOG);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
 }
 
 /* Beside the table that runs another is loaded, which is as unknown: the first that ends may be that one. */
