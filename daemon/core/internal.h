@@ -339,7 +339,7 @@ struct core {
 	bool known_due; /* a member of some log waits to hear that this node knows of it */
 	bool repair_paused;
 	uint64_t repair_rate;
-	uint64_t unknown_ended_ns; /* the DTR of a table without an instance was heard last; 0: none was */
+	uint64_t ended_ns;		 /* a DTR was heard last; 0: none was */
 	struct remembered_table *tables; /* live ones, when device-mapper was last asked */
 	size_t table_count;
 	bool tables_known;
@@ -529,7 +529,7 @@ void run_state_disown_nameless(struct core *core, const struct world_log *world)
 /* A table that ran here is gone. */
 void run_state_ended(struct core *core, const char *uuid);
 void run_state_disown_others(struct core *core, struct log *log, const struct participant *self);
-bool run_state_any_unknown(const struct core *core); /* a table that runs is not known */
+bool run_state_any_unknown(const struct core *core); /* a table that runs, or came back, is not known */
 /* The table of that log which runs here, and is not known; or NULL. */
 struct remembered_table *run_state_unknown(struct core *core, const char *uuid);
 void run_state_introduced(struct core *core, const char *uuid);

@@ -872,7 +872,6 @@ static void request_dtr_unknown(struct core *core, const struct ulog_request *re
 	struct remembered_table *table = run_state_unknown(core, request->uuid);
 	bool known = log_here_known(core, request->uuid, request->luid), another;
 
-	core->unknown_ended_ns = core->now_ns;
 	if (core->join == JOIN_READY && (known || table) && !send_has_room(core))
 		return; /* the kernel asks again */
 	another = table && ended_beside_another(core, table, request->luid);
@@ -897,6 +896,8 @@ void kernel_request(struct core *core, const struct ulog_request *request)
 		request_ctr(core, request);
 		return;
 	}
+	if (request->type == ULOG_DTR)
+		core->ended_ns = core->now_ns;
 	if (request->type == ULOG_PRESUSPEND || request->type == ULOG_POSTSUSPEND)
 		run_state_suspends(core, request->uuid, request->luid);
 	if (!instance) {

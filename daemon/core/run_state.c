@@ -450,12 +450,28 @@ struct remembered_table *run_state_unknown(struct core *core, const char *uuid)
 	return NULL;
 }
 
-/* A table of this boot runs that is not remembered: the memory was lost. The daemon that found it so may not
- * have lived to say so, and this one has found the directory that it began. */
+/* One that reconnects, and is not spoken of: it has yet to be resumed. */
+static bool log_any_unknown(const struct log *log)
+{
+	const struct instance *instance;
+
+	TAILQ_FOREACH (instance, &log->instances, entry)
+		if (instance->tainted && !instance->known)
+			return true;
+	return false;
+}
+
+/* A table of this boot runs that is not remembered, or comes back: the memory was lost. The daemon that found
+ * it so may not have lived to say so, and this one has found the directory that it began. */
 bool run_state_any_unknown(const struct core *core)
 {
+	const struct log *log;
+
 	for (size_t i = 0; i < core->table_count; i++)
 		if (core->tables[i].unknown)
+			return true;
+	TAILQ_FOREACH (log, &core->logs, entry)
+		if (log_any_unknown(log))
 			return true;
 	return false;
 }
@@ -638,8 +654,9 @@ void run_state_tables(struct core *core, const struct table *tables, size_t coun
 {
 	struct log *log;
 
-	/* It may still have what has ended: of a table without an instance nobody could tell. */
-	if (asked_ns < core->unknown_ended_ns) {
+	/* It may still have what has ended: of a table without an instance nobody could tell, nor that one
+	 * without an instance any more was ever remembered. */
+	if (asked_ns < core->ended_ns) {
 		effect_add(core, EFFECT_TABLES);
 		return;
 	}

@@ -310,16 +310,36 @@ int world_node_joins(struct world *world, node_id_t node, uint64_t boot_id, uint
 	return 0;
 }
 
+/* Of a suspect's boot nobody knows but who remembers it as a member. */
+static uint64_t former_boot(const struct world *world, node_id_t node, uint64_t boot_id)
+{
+	const struct participant *participant;
+	const struct world_log *log;
+
+	TAILQ_FOREACH (log, &world->logs, entry) {
+		participant = participant_find(log, node);
+		if (participant && participant->boot_id != boot_id)
+			return participant->boot_id;
+	}
+	return 0;
+}
+
 void world_node_refused(struct world *world, node_id_t node, uint64_t boot_id)
 {
 	struct world_node *entry = world_node_find(world, node);
+	bool suspect = entry && entry->suspect;
+	uint64_t former;
 
-	/* The former boot of this node is proven dead (hazard A10). */
+	/* The former boot of this node is proven dead (hazard A10). Of what the kernel of this one may hold
+	 * that says nothing. */
 	if (entry && entry->boot_id && entry->boot_id != boot_id)
 		world_node_dead(world, node, entry->boot_id);
+	while ((former = former_boot(world, node, boot_id)))
+		world_node_dead(world, node, former);
 	entry = world_node_get(world, node);
 	if (!entry)
 		return;
+	entry->suspect = suspect;
 	node_unspoken(world, entry);
 	entry->boot_id = boot_id;
 	entry->incarnation = 0;

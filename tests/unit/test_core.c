@@ -1848,35 +1848,48 @@ static void test_resume_of_a_reconnect_is_sent_again(void **state)
 }
 
 /* The first daemon without memory is killed before it has said so, and its successor finds a run directory
- * that is whole. But a table runs that it does not remember: what that has marked is not to be copied. */
+ * that is whole. But a table runs that it does not remember, and may come back before it has said anything:
+ * what that has marked is not to be copied. */
 static void test_loss_of_memory_that_nobody_heard_of(void **state)
 {
 	static const struct table live = {.uuid = SMALL_UUID, .live = true};
-	struct small_cluster *cluster = pair_new(DISK_LOG);
 
 	(void)state;
-	cluster->ring_stays = true;
-	cluster->fencing = FENCING_NONE;
-	recover_all(cluster, 1, 100);
-	small_advance(cluster, 1000000000);
-	small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
-	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
-	small_leave(cluster, 1, false);
-	cluster->memory_lost = cluster->hold = true;
-	small_join(cluster, 1, 10);
-	small_leave(cluster, 1, false);
-	cluster->memory_lost = false;
-	small_join(cluster, 1, 10);
-	small_tables(cluster, 1, &live, 1);
-	cluster->hold = false;
-	small_settle(cluster);
-	small_advance(cluster, 60000000000);
-	assert_int_equal(cluster->nodes[2].repairs, 0);
-	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
-	activate(cluster, 1, 101, DISK_LOG);
-	small_advance(cluster, 60000000000);
-	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
-	cluster_free(cluster);
+	for (unsigned story = 1; story < 4; story++) {
+		bool listed = story & 1, back = story & 2;
+		struct small_cluster *cluster = pair_new(DISK_LOG);
+
+		cluster->ring_stays = true;
+		cluster->fencing = FENCING_NONE;
+		recover_all(cluster, 1, 100);
+		small_advance(cluster, 1000000000);
+		small_region(cluster, 1, ULOG_MARK_REGION, 100, 7);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+		small_leave(cluster, 1, false);
+		cluster->memory_lost = cluster->hold = true;
+		small_join(cluster, 1, 10);
+		small_leave(cluster, 1, false);
+		cluster->memory_lost = false;
+		small_join(cluster, 1, 10);
+		if (listed)
+			small_tables(cluster, 1, &live, 1);
+		if (back)
+			small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG));
+		cluster->hold = false;
+		small_settle(cluster);
+		small_advance(cluster, 1000000000);
+		assert_int_equal(cluster->nodes[2].repairs, 0);
+		if (back)
+			assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+		small_advance(cluster, 60000000000);
+		assert_int_equal(cluster->nodes[2].repairs, 0);
+		small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+		activate(cluster, 1, 101, DISK_LOG);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+		small_advance(cluster, 60000000000);
+		assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+		cluster_free(cluster);
+	}
 }
 
 /* Beside the table that runs another is loaded, which is as unknown: the first that ends may be that one. */
@@ -3287,6 +3300,60 @@ static void test_list_older_than_the_end(void **state)
 	}
 }
 
+/* The same of a table that this daemon remembered, and whose end it has heard: what it knows of no table any
+ * more it has not forgotten. Its memory was not lost, and nobody waits for a reload. */
+static void test_list_older_than_the_end_of_a_known_table(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = pair_new(DISK_LOG);
+	uint64_t asked_ns;
+
+	(void)state;
+	cluster->ring_stays = true;
+	cluster->fencing = FENCING_NONE;
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	cluster->hold = true;
+	small_restart(cluster, 1);
+	asked_ns = cluster->now_ns;
+	small_advance(cluster, 1000000);
+	small_request(cluster, 1, ULOG_PRESUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_DTR, 100, NULL, 0);
+	small_tables_of(cluster, 1, &table, 1, asked_ns);
+	cluster->hold = false;
+	small_settle(cluster);
+	small_advance(cluster, 60000000000);
+	assert_int_equal(member_count_of(cluster, 2), 1);
+	assert_int_equal(cluster->nodes[2].repairs, 0);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	cluster_free(cluster);
+}
+
+/* Founders wait for node 3, of whose boot they know nothing but what one of them remembers. Another boot is
+ * there, with a daemon of another version: the former member is dead. */
+static void test_refused_node_was_a_member_before(void **state)
+{
+	struct small_cluster *cluster = cluster_unfenced_new(3);
+
+	(void)state;
+	cluster->ring_stays = true;
+	activate(cluster, 3, 300, CORE_LOG);
+	activate(cluster, 1, 100, CORE_LOG);
+	small_leave(cluster, 3, false);
+	small_leave(cluster, 2, false);
+	small_restart(cluster, 1);
+	small_settle(cluster);
+	small_join(cluster, 2, 20);
+	small_settle(cluster);
+	assert_int_equal(member_count_of(cluster, 1), 2);
+	small_join_version(cluster, 3, 31, 2);
+	small_control(cluster, 1, CONTROL_CONFIRM_DEAD, 3, NULL);
+	assert_int_equal(member_count_of(cluster, 1), 1);
+	assert_true(work_given(cluster, 1, 100));
+	cluster_free(cluster);
+}
+
 /* The kernel asks once more for the DTR of a former table, which this daemon does not know: the one that runs
  * is known to the cluster by another number, and has not ended. */
 static void test_end_of_the_former_is_told_again(void **state)
@@ -3470,6 +3537,8 @@ int main(void)
 	    cmocka_unit_test(test_unspoken_node_holds_nothing),
 	    cmocka_unit_test(test_another_boot_goes_again),
 	    cmocka_unit_test(test_list_older_than_the_end),
+	    cmocka_unit_test(test_list_older_than_the_end_of_a_known_table),
+	    cmocka_unit_test(test_refused_node_was_a_member_before),
 	    cmocka_unit_test(test_who_began_anew_loses),
 	    cmocka_unit_test(test_end_of_the_former_is_told_again),
 	};

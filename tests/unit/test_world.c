@@ -1115,6 +1115,24 @@ static void test_suspect_of_another_boot(void **state)
 	world_fini(&world);
 }
 
+/* Nor does another boot of it, whose daemon is refused: that one may have had tables where others lost. */
+static void test_suspect_of_another_boot_is_refused(void **state)
+{
+	(void)state;
+	struct world world;
+
+	world_begin(&world);
+	struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
+	assert_non_null(log);
+	assert_int_equal(world_node_suspected(&world, 3), 0);
+	world_node_refused(&world, 3, 31);
+	assert_int_equal(world_suspect(&world), 3);
+	assert_true(world_log_assembling(&world, log));
+	world_node_dead(&world, 3, 31);
+	assert_int_equal(world_suspect(&world), NODE_NONE);
+	world_fini(&world);
+}
+
 /* The former writer comes back with a write in flight: nobody writes before it says that it has ended, be its
  * tables there or not. */
 static void test_write_in_flight(void **state)
@@ -1471,6 +1489,7 @@ int main(void)
 	    cmocka_unit_test(test_member_known_late),
 	    cmocka_unit_test(test_member_begins_beside_a_joiner),
 	    cmocka_unit_test(test_suspect_of_another_boot),
+	    cmocka_unit_test(test_suspect_of_another_boot_is_refused),
 	    cmocka_unit_test(test_write_in_flight),
 	    cmocka_unit_test(test_ghosts_are_spoken),
 	    cmocka_unit_test(test_former_member_without_memory),
