@@ -496,12 +496,26 @@ static bool log_remembered_resuming(const struct log *log)
 	return false;
 }
 
+/* A host runs one table of a log, and it is not this one: its DTR is lost, or comes by then. */
+static void outrun_replaced(struct core *core, struct log *log)
+{
+	struct instance *instance;
+
+	TAILQ_FOREACH (instance, &log->instances, entry) {
+		if (!instance->outrun)
+			continue;
+		instance->outrun = false;
+		instance->replaced_until_ns = core->now_ns + REPLACED_NS;
+	}
+}
+
 /* dm_swap_table() leaves the former table behind, which suspends or has suspended. One that has reconnected
- * was a former one even then: its DTR is lost, or comes by then. */
+ * was a former one even then. */
 static void reconnected_replaced(struct core *core, struct log *log, const struct instance *instance)
 {
 	struct instance *it;
 
+	outrun_replaced(core, log);
 	TAILQ_FOREACH (it, &log->instances, entry)
 		if (it != instance && it->state == INSTANCE_CONSTRUCTED && it->tainted &&
 		    !it->replaced_until_ns)
@@ -696,18 +710,11 @@ void resume_unheard(struct core *core, struct log *log, struct instance *instanc
 }
 
 /* It did what only a table that runs does. Another was taken for that, by its reconnect or from a list of
- * device-mapper: it was the former, and its DTR is lost, or comes by then. */
+ * device-mapper: it was the former. */
 static void resume_proven(struct core *core, struct log *log, struct instance *instance)
 {
-	struct instance *other;
-
 	resume_unheard(core, log, instance);
-	TAILQ_FOREACH (other, &log->instances, entry) {
-		if (!other->outrun)
-			continue;
-		other->outrun = false;
-		other->replaced_until_ns = core->now_ns + REPLACED_NS;
-	}
+	outrun_replaced(core, log);
 }
 
 static bool log_another_runs(const struct log *log, const struct instance *instance)

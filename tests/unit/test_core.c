@@ -2081,6 +2081,32 @@ static void test_reconnected_table_is_replaced_unheard(void **state)
 	cluster_free(cluster);
 }
 
+/* Of two tables that reconnect one runs. When a third is resumed in its place both are gone, though the DTR of
+ * the one that was not resumed is lost (seed 71039297). */
+static void test_outrun_table_is_replaced_unheard(void **state)
+{
+	struct small_cluster *cluster = cluster_new(2);
+
+	(void)state;
+	activate(cluster, 2, 200, DISK_LOG);
+	recover_all(cluster, 2, 200);
+	for (luid_t luid = 100; luid <= 101; luid++)
+		assert_answered(cluster, 1,
+				small_request(cluster, 1, ULOG_CTR, luid, DISK_LOG, sizeof(DISK_LOG)));
+	cluster->hold = true;
+	small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	cluster->hold = false;
+	small_settle(cluster);
+	small_advance(cluster, 1000000000);
+	reload(cluster, 1, 101, 102);
+	small_advance(cluster, 20000000000);
+	assert_int_equal(count_of(cluster, 2, 200), 0);
+	small_advance(cluster, 60000000000);
+	assert_int_equal(count_of(cluster, 2, 200), REGIONS);
+	cluster_free(cluster);
+}
+
 /* A table under removal is in no list, and suspends still: its POSTSUSPEND waits for the write in flight
  * (seed 1902). */
 static void test_unlisted_table_suspends(void **state)
@@ -3497,6 +3523,7 @@ int main(void)
 	    cmocka_unit_test(test_number_of_a_tainted_table_is_used_again),
 	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
+	    cmocka_unit_test(test_outrun_table_is_replaced_unheard),
 	    cmocka_unit_test(test_new_member_beside_one_without_daemon),
 	    cmocka_unit_test(test_new_member_beside_one_that_is_killed),
 	    cmocka_unit_test(test_adopted_table_is_suspended_before_its_resume),
