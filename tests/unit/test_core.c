@@ -2081,8 +2081,8 @@ static void test_reconnected_table_is_replaced_unheard(void **state)
 	cluster_free(cluster);
 }
 
-/* Of two tables that reconnect one runs. When a third is resumed in its place both are gone, though the DTR of
- * the one that was not resumed is lost (seed 71039297). */
+/* Of two tables that reconnect one runs. When a third is resumed in its place both are gone, though the DTR
+ * of the one that was not resumed is lost (seed 71039297). */
 static void test_outrun_table_is_replaced_unheard(void **state)
 {
 	struct small_cluster *cluster = cluster_new(2);
