@@ -27,6 +27,8 @@
 #define LEGS_RETRY_NS NS_PER_S
 /* A reconnecting kernel sends RESUME right behind the CTR. */
 #define RECONNECT_NS (5 * NS_PER_S)
+/* The kernel sends a request again that was not answered for 15 s (DM_ULOG_RETRY_TIMEOUT). */
+#define RESENT_NS (16 * NS_PER_S)
 /* A table that was replaced has its DTR behind it: two of the kernel's timeouts (DM_ULOG_RETRY_TIMEOUT). */
 #define REPLACED_NS (30 * NS_PER_S)
 /* Copies of one request that are kept, and requests of one log in all. */

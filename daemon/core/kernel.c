@@ -496,6 +496,13 @@ static bool log_remembered_resuming(const struct log *log)
 	return false;
 }
 
+/* Its kernel has asked for POSTSUSPEND: not one that was suspended for another's sake. */
+static bool instance_at_rest(const struct instance *instance)
+{
+	return !instance->outrun &&
+	       (instance->state == INSTANCE_SUSPENDING || instance->state == INSTANCE_SUSPENDED);
+}
+
 /* A host runs one table of a log, and it is not this one: its DTR is lost, or comes by then. */
 static void outrun_replaced(struct core *core, struct log *log)
 {
@@ -538,7 +545,8 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 	}
 	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3). Should one that nobody
 	 * remembers be the one that runs, it will ask what only that one may. */
-	if (reconnect && (!instance->tainted || log_resumed_instance(log) || log_remembered_resuming(log))) {
+	if (reconnect && (!instance->tainted || instance_at_rest(instance) || log_resumed_instance(log) ||
+			  log_remembered_resuming(log))) {
 		reply_plain(core, request, 0);
 		reconnect_close(core, log, instance, 1);
 		return;
@@ -571,6 +579,9 @@ static void request_postsuspend(struct core *core, struct log *log, struct insta
 		suspend_begin(core, log, instance);
 	else if (instance->state == INSTANCE_RESUMING)
 		resume_cut(core, log, instance);
+	/* It ran, and has yet to be resumed here. */
+	else if (instance->state == INSTANCE_CONSTRUCTED && instance->tainted)
+		suspend_begin(core, log, instance);
 	instance->outrun = false;
 	if (instance->state == INSTANCE_SUSPENDING)
 		kernel_wait(core, log, request, 0);

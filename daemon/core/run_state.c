@@ -197,11 +197,15 @@ static int meta_instance_decode(struct core *core, struct log *log, struct bytes
 	instance->work_void = flags & META_WORK_VOID;
 	/* Between the two answers of a reconnect the kernel may have gone on without a mark (hazard A2). */
 	instance->tainted = flags & (META_TAINTED | META_RECONNECT_OPEN);
-	if (flags & META_RECONNECT_OPEN)
+	if (flags & META_RECONNECT_OPEN) {
+		/* The RESUME of that reconnect is sent again after 15 s. */
+		instance->reconnects_open = 1;
+		instance->reconnect_until_ns = core->now_ns + RESENT_NS;
 		core_log(core, LOG_WARNING,
 			 "log %s: the former daemon died while the table reconnected: all of it stays dirty "
 			 "until it is reloaded",
 			 log->uuid);
+	}
 	instance->state = flags & META_RUNNING ? INSTANCE_RESUMED
 			  : instance->known    ? INSTANCE_SUSPENDED
 					       : INSTANCE_CONSTRUCTED;

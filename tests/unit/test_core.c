@@ -113,6 +113,16 @@ static bool device_clean(const struct small_cluster *cluster, region_t region)
 	return log_device_is_clean(cluster->device, region);
 }
 
+static size_t member_count_of(const struct small_cluster *cluster, node_id_t node)
+{
+	struct core_status *status = core_status_new(cluster->nodes[node].core);
+	size_t count = status->logs[0].member_count;
+
+	assert_true(status->active);
+	core_status_free(status);
+	return count;
+}
+
 static unsigned device_dirty_count(const struct small_cluster *cluster)
 {
 	unsigned count = 0;
@@ -2107,6 +2117,33 @@ static void test_outrun_table_is_replaced_unheard(void **state)
 	cluster_free(cluster);
 }
 
+/* A table without memory reconnects, and is suspended, when the daemon dies: the next one hears its POSTSUSPEND
+ * first, and the RESUME of the reconnect once more. The table is at rest, and stays so (seed 72067058). */
+static void test_suspended_table_reconnects_last(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true, .suspended = true};
+	struct small_cluster *cluster = cluster_new(1);
+	uint32_t suspend, resume;
+
+	(void)state;
+	small_quorum(cluster, false);
+	cluster->inquorate = true;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	small_restart(cluster, 1);
+	suspend = small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0);
+	resume = small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0);
+	small_settle(cluster);
+	assert_answered(cluster, 1, suspend);
+	assert_answered(cluster, 1, resume);
+	small_tables(cluster, 1, &table, 1);
+	cluster->inquorate = false;
+	small_quorum(cluster, true);
+	small_settle(cluster);
+	assert_int_equal(member_count_of(cluster, 1), 0);
+	cluster_free(cluster);
+}
+
 /* A table under removal is in no list, and suspends still: its POSTSUSPEND waits for the write in flight
  * (seed 1902). */
 static void test_unlisted_table_suspends(void **state)
@@ -2792,16 +2829,6 @@ static void test_device_is_told_anew_when_the_role_comes_back(void **state)
 	assert_answered(cluster, 1, resume);
 	assert_int_equal(ask(cluster, 1, ULOG_IN_SYNC, 101, 7), 0);
 	cluster_free(cluster);
-}
-
-static size_t member_count_of(const struct small_cluster *cluster, node_id_t node)
-{
-	struct core_status *status = core_status_new(cluster->nodes[node].core);
-	size_t count = status->logs[0].member_count;
-
-	assert_true(status->active);
-	core_status_free(status);
-	return count;
 }
 
 /* A death that was told in a part of the cluster that is forgotten is told again, also under the same epoch.
@@ -3524,6 +3551,7 @@ int main(void)
 	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_outrun_table_is_replaced_unheard),
+	    cmocka_unit_test(test_suspended_table_reconnects_last),
 	    cmocka_unit_test(test_new_member_beside_one_without_daemon),
 	    cmocka_unit_test(test_new_member_beside_one_that_is_killed),
 	    cmocka_unit_test(test_adopted_table_is_suspended_before_its_resume),
