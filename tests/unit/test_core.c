@@ -2117,8 +2117,9 @@ static void test_outrun_table_is_replaced_unheard(void **state)
 	cluster_free(cluster);
 }
 
-/* A table without memory reconnects, and is suspended, when the daemon dies: the next one hears its POSTSUSPEND
- * first, and the RESUME of the reconnect once more. The table is at rest, and stays so (seed 72067058). */
+/* A table without memory reconnects, and is suspended, when the daemon dies: the next one hears its
+ * POSTSUSPEND first, and the RESUME of the reconnect once more. The table is at rest, and stays so (seed
+ * 72067058). */
 static void test_suspended_table_reconnects_last(void **state)
 {
 	static const struct table table = {.uuid = SMALL_UUID, .live = true, .suspended = true};
