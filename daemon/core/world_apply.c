@@ -797,6 +797,15 @@ struct world_log *world_apply(struct world *world, node_id_t sender, const struc
 	}
 }
 
+/* A table of it was resumed in another state, which loses. */
+static bool speaks_of_another(struct participant *participant, const struct speech *speech)
+{
+	for (unsigned i = 0; i < speech->instance_count; i++)
+		if (!participant || !participant_instance(participant, speech->instances[i].luid))
+			return true;
+	return false;
+}
+
 static void speech_merge(struct world_log *log, const struct world_node *node, const struct speech *speech)
 {
 	struct region_set told;
@@ -810,7 +819,9 @@ static void speech_merge(struct world_log *log, const struct world_node *node, c
 	/* Ghosts may be of a table whose end nobody has heard of. Repaired meanwhile, they are compared once
 	 * more. */
 	ghosts_from(log, &speech->ghosts);
-	if (log->cold) /* no ready member knows better: whatever anybody holds dirty is dirty */
+	/* No ready member knows better: whatever anybody holds dirty is dirty. Nor does this state of what
+	 * was out of sync in that one, where a table may have written one leg unmarked (its in_sync_hint). */
+	if (log->cold || node->suspect || speaks_of_another(participant_find(log, node->node), speech))
 		ghosts_from(log, &speech->unsynced);
 	/* A failed leg that only this node could tell of: its message was lost with its part of the cluster.
 	 */

@@ -306,6 +306,34 @@ static void test_claim_known(void **state)
 	world_fini(&world);
 }
 
+/* A daemon that was away while a region was recovered remembers it as out of sync, and nothing was written
+ * there. In another state, which loses, its table may have: that it was resumed there tells (seed 228525 with
+ * kill,memory,life,partition,node,stack). */
+static void test_out_of_sync_in_another_state(void **state)
+{
+	(void)state;
+	for (luid_t luid = 0x2000; luid <= 0x2001; luid++) {
+		struct world world;
+		struct speech speech;
+		world_begin(&world);
+		struct world_log *log = open_disk_log(&world);
+
+		world_node_left(&world, 2, false);
+		world_node_joins(&world, 2, 20, 201);
+		speech_init(&speech);
+		strcpy(speech.uuid, log->uuid);
+		speech.shape = disk_shape;
+		speech.instance_count = 1;
+		speech.instances[0] = (struct world_instance){.luid = luid, .resumed = true};
+		region_set_add(&speech.unsynced, 40);
+		world_apply_speech(&world, 2, &speech);
+		speech_fini(&speech);
+		assert_true(region_set_is_empty(&log->unsynced));
+		assert_int_equal(region_set_contains(&log->ghosts, 40), luid != 0x2000);
+		world_fini(&world);
+	}
+}
+
 /* A daemon that is back while a region is copied that its kernel waits to write: what it speaks waits for the
  * end, and the batches of its former life are nobody's. */
 static void test_speech_during_a_copy(void **state)
@@ -1463,6 +1491,7 @@ int main(void)
 	    cmocka_unit_test(test_recovery),
 	    cmocka_unit_test(test_claim),
 	    cmocka_unit_test(test_claim_known),
+	    cmocka_unit_test(test_out_of_sync_in_another_state),
 	    cmocka_unit_test(test_speech_during_a_copy),
 	    cmocka_unit_test(test_memory_lost_during_a_copy),
 	    cmocka_unit_test(test_tainted_during_a_copy),
