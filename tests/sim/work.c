@@ -155,7 +155,8 @@ static void forgotten_note(struct sim *sim, const struct sim_node *node, unsigne
 	 */
 	if (table && (table->tainted || (world && world_log_tainted(world))))
 		sim->logs[number].forgotten = true;
-	else if (table && node->core->active && region_set_is_subset(&log->ghosts, &log->untold))
+	else if (table && node->core->active && region_set_is_subset(&log->ghosts, &log->untold) &&
+		 !(world && world->mistrusted)) /* what is recovered is a ghost still */
 		sim->logs[number].forgotten = false;
 }
 
@@ -426,6 +427,9 @@ void work_complaint(struct sim *sim, unsigned number, const struct kernel_output
 		  ulog_type_name(out->complaint.request), out->complaint.region, out->complaint.error);
 	if (out->complaint.kind == KERNEL_RESUME_FAILED || out->complaint.kind == KERNEL_LOG_FAILURE)
 		device->reload_wanted = true;
+	/* A table without memory, gone before anybody reads. */
+	if (out->complaint.kind == KERNEL_WRITE_ONE_LEG)
+		forgotten_note(sim, node, log);
 	if (out->complaint.kind == KERNEL_CALL_FAILED && out->complaint.request == ULOG_RESUME) {
 		device->resume_unheard = true;
 		device->at_rest = false;
