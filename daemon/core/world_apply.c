@@ -665,13 +665,24 @@ static void memory_lost(struct world_log *log, struct participant *participant)
 	ghosts_all(log);
 }
 
+/* A suspect is here without its memory. Those who remember the log may have begun it anew without a word of
+ * that node's table, so that they do not know it for a member. What it held was told to nobody, as if it had
+ * died: until a table of it comes back nobody else would take that for dirty. */
+static void member_untold(struct world_log *log)
+{
+	if (!log->shape.disk)
+		ghosts_all(log);
+}
+
 static void apply_ready(struct world *world, node_id_t sender, const struct record *record)
 {
 	struct world_node *node = world_node_find(world, sender);
 	struct world_log *log, *next;
+	bool untold;
 
 	if (!node)
 		return;
+	untold = node->suspect && record->flag;
 	node->state = NODE_READY;
 	node->suspect = node->returning = false;
 	node->memory_lost = record->flag;
@@ -690,6 +701,8 @@ static void apply_ready(struct world *world, node_id_t sender, const struct reco
 				participant_bury(log, participant);
 			}
 		}
+		if (untold && !participant)
+			member_untold(log);
 		if (!world_log_reap(world, log))
 			world_log_assign_roles(world, log);
 	}
@@ -941,6 +954,17 @@ static void speech_former(struct world *world, struct world_log *log, node_id_t 
 	}
 }
 
+/* One was ready before anybody had spoken of the log: as if its READY came behind this. */
+static void others_untold(const struct world *world, struct world_log *log, node_id_t sender)
+{
+	const struct world_node *it;
+
+	TAILQ_FOREACH (it, &world->nodes, entry)
+		if (it->node != sender && it->state == NODE_READY && it->memory_lost &&
+		    !participant_find(log, it->node))
+			member_untold(log);
+}
+
 /* In place of what was known of its marks. A batch of a former life is none of its batches any more:
  * committed under the new incarnation it would be taken for all that come up to its number. */
 static void marks_spoken(struct participant *participant, const struct speech *speech, bool copying)
@@ -993,8 +1017,10 @@ struct world_log *world_apply_speech(struct world *world, node_id_t sender, cons
 		ghosts_all(log);
 	region_set_subtract(&log->ghosts, &log->unsynced);
 	/* A core log may have been begun anew beside a suspect, which is the one that remembers. */
-	if (log->cold || node->suspect)
+	if (log->cold || node->suspect) {
 		speech_former(world, log, sender, speech);
+		others_untold(world, log, sender);
+	}
 	if (participant->instance_count == 0 && !participant->writing)
 		participant_bury(log, participant);
 	/* Founders copy nothing before all have spoken, so the role can still go to whose kernel has it. So

@@ -1343,6 +1343,44 @@ static void test_former_table_of_a_log_begun_anew(void **state)
 	}
 }
 
+/* A suspect is back without its memory, and nobody remembers it as a member. Those who remember the core log
+ * may have begun it anew without its table: what that holds nobody knows, as if it had died (seed 24286).
+ * Where it speaks of the log its table is known. */
+static void test_suspect_without_memory(void **state)
+{
+	(void)state;
+	static struct speech speech;
+
+	for (unsigned story = 0; story < 16; story++) {
+		bool lost = story & 1, disk = story & 2, ready_first = story & 4, speaks = story & 8;
+		struct world world;
+
+		world_begin(&world);
+		for (node_id_t node = 1; node <= 2; node++) {
+			world_node_suspected(&world, node);
+			world_node_joins(&world, node, node * 10, node * 100 + 1);
+		}
+		speech_init(&speech);
+		strcpy(speech.uuid, "LVM-abc");
+		speech.shape = disk ? disk_shape : core_shape;
+		speech.instance_count = 1;
+		speech.instances[0] = (struct world_instance){.luid = 0x2000, .resumed = true};
+		if (speaks)
+			world_apply_speech(&world, 2, &speech);
+		if (ready_first)
+			ready(&world, 2, lost);
+		speech.instances[0].luid = 0x1000;
+		struct world_log *log = world_apply_speech(&world, 1, &speech);
+		ready(&world, 1, false);
+		if (!ready_first)
+			ready(&world, 2, lost);
+		assert_int_equal(world_suspect(&world), NODE_NONE);
+		assert_int_equal(region_set_count(&log->ghosts), lost && !disk && !speaks ? 200 : 0);
+		speech_fini(&speech);
+		world_fini(&world);
+	}
+}
+
 /* A former member had been cleared, as one that nobody remembered, when a suspect spoke of it: whether it is
  * dead is asked once more, or it would be awaited until a daemon starts there. */
 static void test_former_member_that_was_cleared(void **state)
@@ -1524,6 +1562,7 @@ int main(void)
 	    cmocka_unit_test(test_former_member_without_memory),
 	    cmocka_unit_test(test_former_table_without_memory),
 	    cmocka_unit_test(test_former_table_of_a_log_begun_anew),
+	    cmocka_unit_test(test_suspect_without_memory),
 	    cmocka_unit_test(test_former_member_is_silent),
 	    cmocka_unit_test(test_former_member_that_was_cleared),
 	    cmocka_unit_test(test_former_boot_of_a_founder),
