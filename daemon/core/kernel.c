@@ -517,16 +517,19 @@ static void outrun_replaced(struct core *core, struct log *log)
 }
 
 /* dm_swap_table() leaves the former table behind, which suspends or has suspended. One that has reconnected
- * was a former one even then. */
-static void reconnected_replaced(struct core *core, struct log *log, const struct instance *instance)
+ * was a former one even then. Their DTRs may be lost, or were when a former daemon waited for them. */
+static void others_replaced(struct core *core, struct log *log, const struct instance *instance)
 {
 	struct instance *it;
 
 	outrun_replaced(core, log);
-	TAILQ_FOREACH (it, &log->instances, entry)
-		if (it != instance && it->state == INSTANCE_CONSTRUCTED && it->tainted &&
-		    !it->replaced_until_ns)
+	TAILQ_FOREACH (it, &log->instances, entry) {
+		bool rests = it->state == INSTANCE_SUSPENDING || it->state == INSTANCE_SUSPENDED;
+
+		if (it != instance && !it->replaced_until_ns &&
+		    (rests || (it->state == INSTANCE_CONSTRUCTED && it->tainted)))
 			it->replaced_until_ns = core->now_ns + REPLACED_NS;
+	}
 }
 
 static void request_resume(struct core *core, struct log *log, struct instance *instance,
@@ -553,7 +556,7 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 	}
 	if (!reconnect) {
 		run_state_resumes(core, log->uuid, instance->luid);
-		reconnected_replaced(core, log, instance);
+		others_replaced(core, log, instance);
 	}
 	if (instance->state != INSTANCE_RESUMING)
 		resume_begin(core, log, instance);

@@ -2117,6 +2117,41 @@ static void test_outrun_table_is_replaced_unheard(void **state)
 	cluster_free(cluster);
 }
 
+/* A table's suspend and end were unheard, and the daemon that heard of the next one's RESUME dies before it
+ * could take the former for gone. The next daemon does, when it hears that RESUME (seed 116464 with
+ * kill,memory,life,corosync,leg). */
+static void test_former_table_is_replaced_unheard_twice(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true, .suspended = true};
+	struct small_cluster *cluster = cluster_new(1);
+	struct core_status *status;
+
+	(void)state;
+	activate(cluster, 1, 100, DISK_LOG);
+	recover_all(cluster, 1, 100);
+	small_advance(cluster, 1000000000);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 101, DISK_LOG, sizeof(DISK_LOG) - 1));
+	small_quorum(cluster, false);
+	cluster->inquorate = true;
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0));
+	small_advance(cluster, 1000000000);
+	small_restart(cluster, 1);
+	small_request(cluster, 1, ULOG_RESUME, 101, NULL, 0);
+	small_tables(cluster, 1, &table, 1);
+	cluster->inquorate = false;
+	small_quorum(cluster, true);
+	small_settle(cluster);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].members[0].instances, 2);
+	core_status_free(status);
+	small_advance(cluster, 60000000000);
+	status = core_status_new(cluster->nodes[1].core);
+	assert_int_equal(status->logs[0].members[0].instances, 1);
+	assert_int_equal(status->logs[0].members[0].resumed, 1);
+	core_status_free(status);
+	cluster_free(cluster);
+}
+
 /* A table without memory reconnects, and is suspended, when the daemon dies: the next one hears its
  * POSTSUSPEND first, and the RESUME of the reconnect once more. The table is at rest, and stays so (seed
  * 72067058). */
@@ -3552,6 +3587,7 @@ int main(void)
 	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_outrun_table_is_replaced_unheard),
+	    cmocka_unit_test(test_former_table_is_replaced_unheard_twice),
 	    cmocka_unit_test(test_suspended_table_reconnects_last),
 	    cmocka_unit_test(test_new_member_beside_one_without_daemon),
 	    cmocka_unit_test(test_new_member_beside_one_that_is_killed),
