@@ -276,6 +276,7 @@ void core_step(struct core *core, const struct event *event, struct effects *ret
 {
 	effects_drop(core);
 	core->now_ns = event->now_ns;
+	join_memory_told(core);
 	switch (event->type) {
 	case EVENT_RUN_LOG: run_state_restore(core, &event->run_log); break;
 	case EVENT_TABLES:

@@ -31,6 +31,8 @@
 #define RESENT_NS (16 * NS_PER_S)
 /* A table that was replaced has its DTR behind it: two of the kernel's timeouts (DM_ULOG_RETRY_TIMEOUT). */
 #define REPLACED_NS (30 * NS_PER_S)
+/* A view that has not changed for so long behind a message has no member that did not hear it. */
+#define MEMORY_TOLD_NS (30 * NS_PER_S)
 /* Copies of one request that are kept, and requests of one log in all. */
 #define WAITING_MAX 256
 /* Records on their way into a frame, of administrators and unknown tables; the others are a few for each
@@ -298,6 +300,7 @@ struct core {
 	node_id_t quorum_nodes[FRAME_NODES_MAX];
 	unsigned quorum_node_count;
 	uint64_t epoch;
+	uint64_t ready_epoch, ready_ns; /* of the view in which this daemon became ready, and when */
 	bool state_counts; /* it was active here: for other parts it is one that may be the truth */
 	node_id_t component;
 	node_id_t kin[FRAME_NODES_MAX]; /* those of the last settled view that have not left since */
@@ -496,6 +499,7 @@ void join_start_speaking(struct core *core);
 void join_send_checkpoint(struct core *core);
 void join_checkpoint_received(struct core *core, const struct bytes_writer *content);
 void join_ready(struct core *core);
+void join_memory_told(struct core *core);
 
 /* apply.c: what is delivered. */
 void apply_frame(struct core *core, node_id_t node, const uint8_t *bytes, size_t size);

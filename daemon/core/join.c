@@ -210,9 +210,21 @@ void join_start_speaking(struct core *core)
 		speak_log(core, log);
 }
 
+/* Who forgot says so once. Corosync's order is agreed, not safe: but if the view is the same for long, all
+ * that are in it have heard it, and keep it. The next READY says what was forgotten since. */
+void join_memory_told(struct core *core)
+{
+	if (core->config.run_state_lost && core->join == JOIN_READY && core->active &&
+	    core->epoch == core->ready_epoch && core->now_ns - core->ready_ns >= MEMORY_TOLD_NS &&
+	    world_suspect(&core->world) == NODE_NONE)
+		core->config.run_state_lost = false;
+}
+
 void join_ready(struct core *core)
 {
 	core->join = JOIN_READY;
+	core->ready_ns = core->now_ns;
+	core->ready_epoch = core->epoch;
 	core->known_due = true; /* members that began meanwhile */
 	core_log(core, LOG_NOTICE, "ready: the state of the cluster is complete");
 	run_state_disown(core);

@@ -580,11 +580,10 @@ static void request_postsuspend(struct core *core, struct log *log, struct insta
 	instance->switched_ns = core->now_ns;
 	if (instance->state == INSTANCE_RESUMED || instance->state == INSTANCE_PRESUSPENDED)
 		suspend_begin(core, log, instance);
-	else if (instance->state == INSTANCE_RESUMING)
+	/* Or it ran, and has yet to be resumed here. */
+	else if (instance->state == INSTANCE_RESUMING ||
+		 (instance->state == INSTANCE_CONSTRUCTED && instance->tainted))
 		resume_cut(core, log, instance);
-	/* It ran, and has yet to be resumed here. */
-	else if (instance->state == INSTANCE_CONSTRUCTED && instance->tainted)
-		suspend_begin(core, log, instance);
 	instance->outrun = false;
 	if (instance->state == INSTANCE_SUSPENDING)
 		kernel_wait(core, log, request, 0);

@@ -357,6 +357,9 @@ void instance_destroy(struct core *core, struct log *log, struct instance *insta
 		if (waiting->luid == instance->luid)
 			waiting_reply(core, log, waiting, 0);
 	}
+	/* It may have written unmarked, and is not there any more to be spoken of. */
+	if (instance->tainted && core->join != JOIN_READY)
+		core->config.run_state_lost = true;
 	/* Nobody knows how these writes ended (hazard A7). */
 	region_set_move(&held, &instance->held);
 	if (CORE_MUTANT(HELD_DROPPED))

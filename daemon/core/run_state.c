@@ -130,7 +130,8 @@ enum meta_flag {
 
 static void meta_instance_encode(struct bytes_writer *writer, const struct instance *instance)
 {
-	bool running = instance_live(instance);
+	/* One whose RESUME was cut, and suspends, runs for nobody. */
+	bool running = instance->known && instance_live(instance);
 	char text[CONSTRUCTOR_BYTES];
 
 	if (constructor_format(&instance->constructor, text, sizeof(text)) < 0)

@@ -288,7 +288,7 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	    .boot_id = node->boot_id,
 	    .incarnation = sim->next_incarnation += 1000000,
 	    .fencing = FENCING_DLM,
-	    .run_state_lost = node->memory_lost,
+	    .run_state_lost = node->memory_lost || node->run_dir_new,
 	    .linger_ns = sim->options.seed % 3 ? 2 * SECOND : 50 * MS,
 	    .linger_regions = sim->options.seed % 5 ? 1000 : 2,
 	    /* a region each 50 ms */
@@ -317,7 +317,7 @@ void host_daemon_start(struct sim *sim, unsigned number)
 	story(sim, number, "the daemon starts");
 	tell_run_logs(sim, number);
 	answer_former(sim, number);
-	node->memory_lost = false;
+	node->memory_lost = node->run_dir_new = false;
 	post_tables(sim, number);
 	group_daemon_joins(sim, number);
 }
@@ -827,6 +827,7 @@ void host_boot(struct sim *sim, unsigned number)
 	node->up = true;
 	node->boot_generation++;
 	node->memory_lost = node->die_at_write = false;
+	node->run_dir_new = true;
 	node->boot_id = (uint64_t)number * 100000 + node->boot_generation;
 	node->kernel = kernel_new(&config);
 	if (!node->kernel)

@@ -276,6 +276,7 @@ struct sim_node {
 	bool kill_at_write;  /* dies while its next log device write is under way */
 	bool die_at_write;   /* the node dies while its next write to the legs is under way */
 	bool memory_lost;    /* its run directory was lost in this boot */
+	bool run_dir_new;    /* no daemon has run in this boot */
 	uint64_t pace_ns;
 	bool works;
 	struct sim_event_list held;

@@ -2117,6 +2117,87 @@ static void test_outrun_table_is_replaced_unheard(void **state)
 	cluster_free(cluster);
 }
 
+/* Killed in the suspend of a table that it has not resumed, a daemon leaves one to the next that nobody knows
+ * to run. It is resumed unheard: the next finds it so, and tells. */
+static void test_cut_table_is_resumed_unheard(void **state)
+{
+	static const struct table table = {.uuid = SMALL_UUID, .live = true};
+	struct small_cluster *cluster = cluster_new(1);
+
+	(void)state;
+	small_quorum(cluster, false);
+	cluster->inquorate = true;
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	small_restart(cluster, 1);
+	cluster->nodes[1].flush_slow = true;
+	assert_waits(cluster, 1, small_request(cluster, 1, ULOG_POSTSUSPEND, 100, NULL, 0));
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_RESUME, 100, NULL, 0));
+	cluster->nodes[1].flush_slow = false;
+	small_restart(cluster, 1);
+	small_tables(cluster, 1, &table, 1);
+	cluster->inquorate = false;
+	small_quorum(cluster, true);
+	small_settle(cluster);
+	assert_int_equal(member_count_of(cluster, 1), 1);
+	small_region(cluster, 1, ULOG_MARK_REGION, 100, 1);
+	assert_answered(cluster, 1, small_request(cluster, 1, ULOG_FLUSH, 100, NULL, 0));
+	cluster_free(cluster);
+}
+
+/* Every first daemon of a boot finds no run directory. That is told once: when all lose corosync at the same
+ * time, long behind that, nothing of another's core log is in doubt. */
+static void test_memory_is_lost_once(void **state)
+{
+	(void)state;
+	for (unsigned early = 0; early < 2; early++) {
+		struct small_cluster *cluster = cluster_new(0);
+
+		cluster->memory_lost = true;
+		for (node_id_t node = 1; node <= 2; node++)
+			small_join(cluster, node, node * 10);
+		small_settle(cluster);
+		activate(cluster, 1, 100, CORE_LOG);
+		recover_all(cluster, 1, 100);
+		small_advance(cluster, early ? 1000000000 : 40000000000);
+		for (node_id_t node = 1; node <= 2; node++)
+			small_lost(cluster, node);
+		for (node_id_t node = 1; node <= 2; node++)
+			small_back(cluster, node);
+		small_settle(cluster);
+		small_advance(cluster, 1000000000);
+		assert_int_equal(cluster->nodes[1].repairs > 0, early);
+		cluster_free(cluster);
+	}
+}
+
+/* A table that may have written unmarked, and ends before its daemon is ready, can be spoken of no more: the
+ * memory of it is lost. */
+static void test_tainted_table_ends_before_ready(void **state)
+{
+	(void)state;
+	for (unsigned tainted = 0; tainted < 2; tainted++) {
+		struct small_cluster *cluster = pair_new(DISK_LOG);
+
+		cluster->ring_stays = true;
+		recover_all(cluster, 1, 100);
+		small_advance(cluster, 10000000000);
+		small_restart(cluster, 1);
+		if (tainted)
+			assert_answered(cluster, 1,
+					small_request(cluster, 1, ULOG_CTR, 100, DISK_LOG, sizeof(DISK_LOG)));
+		cluster->hold = true;
+		small_restart(cluster, 1);
+		assert_answered(cluster, 1, small_request(cluster, 1, ULOG_DTR, 100, NULL, 0));
+		cluster->hold = false;
+		small_settle(cluster);
+		small_no_tables(cluster, 1);
+		small_advance(cluster, 60000000000);
+		assert_int_equal(cluster->nodes[2].repairs > 0, tainted);
+		cluster_free(cluster);
+	}
+}
+
 /* A table's suspend and end were unheard, and the daemon that heard of the next one's RESUME dies before it
  * could take the former for gone. The next daemon does, when it hears that RESUME (seed 116464 with
  * kill,memory,life,corosync,leg). */
@@ -3587,6 +3668,9 @@ int main(void)
 	    cmocka_unit_test(test_number_of_an_ended_table_is_used_again),
 	    cmocka_unit_test(test_reconnected_table_is_replaced_unheard),
 	    cmocka_unit_test(test_outrun_table_is_replaced_unheard),
+	    cmocka_unit_test(test_cut_table_is_resumed_unheard),
+	    cmocka_unit_test(test_memory_is_lost_once),
+	    cmocka_unit_test(test_tainted_table_ends_before_ready),
 	    cmocka_unit_test(test_former_table_is_replaced_unheard_twice),
 	    cmocka_unit_test(test_suspended_table_reconnects_last),
 	    cmocka_unit_test(test_new_member_beside_one_without_daemon),
