@@ -496,11 +496,9 @@ static bool log_remembered_resuming(const struct log *log)
 	return false;
 }
 
-/* Its kernel has asked for POSTSUSPEND: not one that was suspended for another's sake. */
-static bool instance_at_rest(const struct instance *instance)
+static bool instance_rests(const struct instance *instance)
 {
-	return !instance->outrun &&
-	       (instance->state == INSTANCE_SUSPENDING || instance->state == INSTANCE_SUSPENDED);
+	return instance->state == INSTANCE_SUSPENDING || instance->state == INSTANCE_SUSPENDED;
 }
 
 /* A host runs one table of a log, and it is not this one: its DTR is lost, or comes by then. */
@@ -523,13 +521,10 @@ static void others_replaced(struct core *core, struct log *log, const struct ins
 	struct instance *it;
 
 	outrun_replaced(core, log);
-	TAILQ_FOREACH (it, &log->instances, entry) {
-		bool rests = it->state == INSTANCE_SUSPENDING || it->state == INSTANCE_SUSPENDED;
-
+	TAILQ_FOREACH (it, &log->instances, entry)
 		if (it != instance && !it->replaced_until_ns &&
-		    (rests || (it->state == INSTANCE_CONSTRUCTED && it->tainted)))
+		    (instance_rests(it) || (it->state == INSTANCE_CONSTRUCTED && it->tainted)))
 			it->replaced_until_ns = core->now_ns + REPLACED_NS;
-	}
 }
 
 static void request_resume(struct core *core, struct log *log, struct instance *instance,
@@ -546,10 +541,11 @@ static void request_resume(struct core *core, struct log *log, struct instance *
 		reconnect_close(core, log, instance, 1);
 		return;
 	}
-	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3). Should one that nobody
-	 * remembers be the one that runs, it will ask what only that one may. */
-	if (reconnect && (!instance->tainted || instance_at_rest(instance) || log_resumed_instance(log) ||
-			  log_remembered_resuming(log))) {
+	/* Suspended and inactive tables reconnect too; that is no resume (hazard B3), unless one was
+	 * suspended for another's sake. Should one that nobody remembers be the one that runs, it will ask
+	 * what only that one may. */
+	if (reconnect && (!instance->tainted || (instance_rests(instance) && !instance->outrun) ||
+			  log_resumed_instance(log) || log_remembered_resuming(log))) {
 		reply_plain(core, request, 0);
 		reconnect_close(core, log, instance, 1);
 		return;
@@ -787,7 +783,7 @@ static void request_dtr(struct core *core, struct log *log, struct instance *ins
 			const struct ulog_request *request)
 {
 	struct remembered_table *table = run_state_loaded(core, log->uuid);
-	bool ran = instance->state == INSTANCE_SUSPENDING || instance->state == INSTANCE_SUSPENDED;
+	bool ran = instance_rests(instance);
 
 	if (!table && !log_another_runs(log, instance))
 		table = run_state_beside(core, log->uuid, instance->luid);

@@ -1124,16 +1124,23 @@ static void test_lone_member_unheard(void **state)
 	}
 }
 
+/* A core log of node 1, with node 3 for a suspect. */
+static struct world_log *beside_a_suspect(struct world *world)
+{
+	world_begin(world);
+	struct world_log *log = resume(world, 1, 0x1000, &core_shape);
+	assert_non_null(log);
+	assert_int_equal(world_node_suspected(world, 3), 0);
+	return log;
+}
+
 /* Who said that a former boot of a suspect is dead says nothing of the boot whose kernel may hold marks. */
 static void test_suspect_of_another_boot(void **state)
 {
 	(void)state;
 	struct world world;
+	struct world_log *log = beside_a_suspect(&world);
 
-	world_begin(&world);
-	struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
-	assert_non_null(log);
-	assert_int_equal(world_node_suspected(&world, 3), 0);
 	world_node_find(&world, 3)->boot_id = 0; /* founders do not know it */
 	world_node_dead(&world, 3, 29);
 	assert_int_equal(world_suspect(&world), 3);
@@ -1148,11 +1155,8 @@ static void test_suspect_of_another_boot_is_refused(void **state)
 {
 	(void)state;
 	struct world world;
+	struct world_log *log = beside_a_suspect(&world);
 
-	world_begin(&world);
-	struct world_log *log = resume(&world, 1, 0x1000, &core_shape);
-	assert_non_null(log);
-	assert_int_equal(world_node_suspected(&world, 3), 0);
 	world_node_refused(&world, 3, 31);
 	assert_int_equal(world_suspect(&world), 3);
 	assert_true(world_log_assembling(&world, log));
