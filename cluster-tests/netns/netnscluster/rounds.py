@@ -388,10 +388,8 @@ def round_check(this):
     lab.content_check()
     lab.daemons_check()
     lab.kernels_check(this.allowed)
+    lab.requests_wait(PATIENCE_SECONDS)  # one that was sent just now is on its way
     for i in lab.alive():
-        # One that was sent just now is on its way.
-        poll(lambda i=i: lab.kernels[i].info(MIRROR)["requests_waiting"] == 0, PATIENCE_SECONDS,
-             f"n{i}: every request answered", 0.1)
         if not lab.kernels[i].complaints(FATAL_COMPLAINTS & this.allowed):
             continue
         lab.kernels[i].complaints_forgive()
